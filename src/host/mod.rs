@@ -1,0 +1,3 @@
+//! This machine: its clock, files, locks, signals and child processes.
+
+pub mod clock;
