@@ -26,7 +26,7 @@ pub(super) enum News {
 }
 
 impl RivalTable {
-    /// Remembers an advert; returns what there is to report, at most once per `pause` for each rival.
+    /// Remembers an advert; returns what there is to report, about once per `pause` for each rival.
     pub(super) fn hear(
         &mut self,
         now: Moment,
@@ -38,7 +38,8 @@ impl RivalTable {
         let Advert { priority, interval, .. } = *advert;
         if let Some(Tracked { rival, reported }) = self.0.iter_mut().find(|each| each.rival.from == from) {
             // A rival that changes sides is news, however lately it was spoken of.
-            let speak = now.since(*reported) >= pause || rival.wins != wins;
+            // An eighth less than the pause, so that one whose clock runs faster isn't heard every other time.
+            let speak = now.since(*reported) >= pause - pause / 8 || rival.wins != wins;
             *rival = Rival { priority, interval, wins, last: now, ..*rival };
             return speak.then(|| {
                 *reported = now;

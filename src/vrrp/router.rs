@@ -200,14 +200,13 @@ impl Router {
                 return;
             }
         }
-        self.compare_configuration(now, from, advert);
-        self.last_heard =
-            Some(Heard { from, at: now, priority: advert.priority, interval: advert.interval });
+        self.last_heard = Some(Heard { from, at: now, priority: advert.priority, interval: advert.interval });
         match self.state {
             State::Initialize => {}
             State::Backup => self.advert_in_backup(now, from, advert),
             State::Active => self.advert_in_active(now, from, advert),
         }
+        self.compare_configuration(now, from, advert);
     }
 
     /// Does what is due; harmless when nothing is.

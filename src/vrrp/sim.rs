@@ -303,8 +303,7 @@ impl Sim {
             return;
         }
         let destination = vrrp_group(flight.from.is_ipv4());
-        let packet =
-            RxPacket { ttl: Some(255), source: flight.from, destination, payload: &flight.octets };
+        let packet = RxPacket { ttl: Some(255), source: flight.from, destination, payload: &flight.octets };
         match parse(&packet, &node.router.config().rx_policy()) {
             Ok((advert, form)) => {
                 node.router.stats_mut().checksum(form);

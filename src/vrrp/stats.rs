@@ -59,7 +59,11 @@ impl Stats {
 
     /// Returns how many packets were dropped for this reason.
     pub fn discarded(&self, reason: Discard) -> u64 {
-        Discard::ALL.iter().zip(&self.discarded).find(|(each, _)| **each == reason).map_or(0, |(_, count)| *count)
+        Discard::ALL
+            .iter()
+            .zip(&self.discarded)
+            .find(|(each, _)| **each == reason)
+            .map_or(0, |(_, count)| *count)
     }
 
     /// Returns how many packets were dropped for any reason.

@@ -270,10 +270,7 @@ mod tests {
             Err(ValueError::IntervalRange(Duration::from_millis(40_960)))
         );
         assert_eq!(from(Duration::ZERO), Err(ValueError::IntervalRange(Duration::ZERO)));
-        assert_eq!(
-            from(Duration::from_millis(15)),
-            Err(ValueError::IntervalStep(Duration::from_millis(15)))
-        );
+        assert_eq!(from(Duration::from_millis(15)), Err(ValueError::IntervalStep(Duration::from_millis(15))));
         assert!(from(Duration::MAX).is_err());
         assert!(AdverInterval::from_centiseconds(0).is_err());
         assert!(AdverInterval::from_centiseconds(4096).is_err());
