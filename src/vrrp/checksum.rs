@@ -22,8 +22,8 @@ pub enum ChecksumForm {
 pub struct Sum(u64);
 
 impl Sum {
-    /// Adds octets, as big-endian pairs; only the last run that is added may have an odd length.
-    pub fn add(self, octets: &[u8]) -> Self {
+    /// Returns the sum with these octets added, as big-endian pairs; only the last run that is added may have an odd length.
+    pub fn with(self, octets: &[u8]) -> Self {
         let pairs = octets.chunks(2).map(|pair| match *pair {
             [high, low] => u64::from(u16::from_be_bytes([high, low])),
             [high] => u64::from(high) << 8,
@@ -48,15 +48,19 @@ impl Sum {
 pub fn checksum(form: ChecksumForm, source: IpAddr, destination: IpAddr, message: &[u8]) -> u16 {
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
     let sum = match (form, source, destination) {
-        (ChecksumForm::PseudoHeader, IpAddr::V4(source), IpAddr::V4(destination)) => {
-            Sum::default().add(&source.octets()).add(&destination.octets()).add(&[0, PROTOCOL]).add(&length)
-        }
-        (ChecksumForm::PseudoHeader, IpAddr::V6(source), IpAddr::V6(destination)) => {
-            Sum::default().add(&source.octets()).add(&destination.octets()).add(&length).add(&[0, PROTOCOL])
-        }
+        (ChecksumForm::PseudoHeader, IpAddr::V4(source), IpAddr::V4(destination)) => Sum::default()
+            .with(&source.octets())
+            .with(&destination.octets())
+            .with(&[0, PROTOCOL])
+            .with(&length),
+        (ChecksumForm::PseudoHeader, IpAddr::V6(source), IpAddr::V6(destination)) => Sum::default()
+            .with(&source.octets())
+            .with(&destination.octets())
+            .with(&length)
+            .with(&[0, PROTOCOL]),
         _ => Sum::default(),
     };
-    sum.add(message).finish()
+    sum.with(message).finish()
 }
 
 /// The IP protocol number of VRRP.
@@ -68,13 +72,13 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_1071_comes_out() {
-        let sum = Sum::default().add(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
+        let sum = Sum::default().with(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]);
         assert_eq!(sum.finish(), !0xddf2);
     }
 
     #[test]
     fn an_odd_octet_is_padded_with_zero() {
-        assert_eq!(Sum::default().add(&[1, 2, 3]).finish(), Sum::default().add(&[1, 2, 3, 0]).finish());
+        assert_eq!(Sum::default().with(&[1, 2, 3]).finish(), Sum::default().with(&[1, 2, 3, 0]).finish());
     }
 
     #[test]

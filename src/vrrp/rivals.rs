@@ -37,9 +37,8 @@ impl RivalTable {
     ) -> Option<News> {
         let Advert { priority, interval, .. } = *advert;
         if let Some(Tracked { rival, reported }) = self.0.iter_mut().find(|each| each.rival.from == from) {
-            // A rival that changes sides is news, however lately it was spoken of.
             // An eighth less than the pause, so that one whose clock runs faster isn't heard every other time.
-            let speak = now.since(*reported) >= pause - pause / 8 || rival.wins != wins;
+            let speak = now.since(*reported) >= pause * 7 / 8;
             *rival = Rival { priority, interval, wins, last: now, ..*rival };
             return speak.then(|| {
                 *reported = now;

@@ -40,18 +40,25 @@ pub struct Router {
     last_sent: Option<Moment>,
     last_assert: Option<Moment>,
     last_heard: Option<Heard>,
-    /// Who said farewell, for as long as that is the last thing heard by a router that wasn't deaf since.
-    farewell: Option<IpAddr>,
-    suspected: bool,
-    /// Whether the preempt delay has passed for the lower priority that is Active.
-    preempt_ready: bool,
-    /// Whether this silence was already given a second chance after waking late.
-    graced: bool,
+    listening: Listening,
     hold_until: Option<Moment>,
     rivals: RivalTable,
     told: Vec<(Difference, Moment)>,
     stats: Stats,
     outputs: VecDeque<Output>,
+}
+
+/// What a Backup remembers of what it heard, until it is something else.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Listening {
+    /// Who said farewell, for as long as that is the last thing heard by a router that wasn't deaf since.
+    farewell: Option<IpAddr>,
+    /// Whether a suspicion was voiced.
+    suspected: bool,
+    /// Whether the preempt delay has passed for the lower priority that is Active.
+    preempt_ready: bool,
+    /// Whether this silence was already given a second chance after waking late.
+    graced: bool,
 }
 
 impl Router {
@@ -68,10 +75,7 @@ impl Router {
             last_sent: None,
             last_assert: None,
             last_heard: None,
-            farewell: None,
-            suspected: false,
-            preempt_ready: false,
-            graced: false,
+            listening: Listening::default(),
             hold_until: None,
             rivals: RivalTable::default(),
             told: Vec::new(),
@@ -103,7 +107,7 @@ impl Router {
 
     /// Returns whether the Active router is suspected to be gone.
     pub const fn is_suspecting(&self) -> bool {
-        self.suspected
+        self.listening.suspected
     }
 
     /// Returns whether a fault keeps the router out of the election.
@@ -216,11 +220,11 @@ impl Router {
             self.enter(now, Reason::Startup);
         }
         if self.timers.take_due(Timer::Preempt, now).is_some() {
-            self.preempt_ready = true;
+            self.listening.preempt_ready = true;
         }
         self.give_a_second_chance(now);
         if self.timers.take_due(Timer::Suspect, now).is_some() {
-            self.suspected = true;
+            self.listening.suspected = true;
             self.stats.suspected += 1;
             self.event(Event::Suspect { last_heard: self.last_heard });
         }
@@ -401,10 +405,7 @@ impl Router {
         self.active_since = None;
         self.last_sent = None;
         self.last_assert = None;
-        self.farewell = None;
-        self.suspected = false;
-        self.preempt_ready = false;
-        self.graced = false;
+        self.listening = Listening::default();
         self.rivals.clear();
     }
 
@@ -421,7 +422,7 @@ impl Router {
                 let lower = self.last_heard.is_some_and(|heard| {
                     heard.priority < self.config.priority && now.since(heard.at) < self.down_interval()
                 });
-                let reason = match self.farewell {
+                let reason = match self.listening.farewell {
                     Some(_) => Reason::Farewell,
                     None if lower => Reason::Preempted,
                     None => Reason::NoResponse,
@@ -430,7 +431,7 @@ impl Router {
             }
             Election::Guarded => {
                 self.stats.asked += 1;
-                let reason = match self.farewell {
+                let reason = match self.listening.farewell {
                     Some(from) => AskReason::Farewell { from },
                     None => AskReason::Silence { last_heard: self.last_heard },
                 };
@@ -474,20 +475,20 @@ impl Router {
     }
 
     fn advert_in_backup(&mut self, now: Moment, from: IpAddr, advert: &Advert) {
-        self.graced = false;
-        self.farewell = None;
+        self.listening.graced = false;
+        self.listening.farewell = None;
         if advert.priority == Priority::RELEASE {
-            self.farewell = Some(from);
+            self.listening.farewell = Some(from);
             self.timers.stop(Timer::Suspect);
             self.timers.set(Timer::ActiveDown, now + self.skew());
             return;
         }
-        if std::mem::take(&mut self.suspected) {
+        if std::mem::take(&mut self.listening.suspected) {
             self.event(Event::Heard { from });
         }
         let higher = advert.priority >= self.config.priority;
         if higher {
-            self.preempt_ready = false;
+            self.listening.preempt_ready = false;
             self.timers.stop(Timer::Preempt);
         }
         if higher || !self.pushes_aside(now) {
@@ -508,12 +509,12 @@ impl Router {
             return false;
         }
         if !self.config.preempt_delay.is_zero()
-            && !self.preempt_ready
+            && !self.listening.preempt_ready
             && self.timers.get(Timer::Preempt).is_none()
         {
             self.timers.set(Timer::Preempt, now + self.config.preempt_delay);
         }
-        self.config.preempt_delay.is_zero() || self.preempt_ready
+        self.config.preempt_delay.is_zero() || self.listening.preempt_ready
     }
 
     fn advert_in_active(&mut self, now: Moment, from: IpAddr, advert: &Advert) {
@@ -621,14 +622,14 @@ impl Router {
     /// Waits once more when a Backup wakes so late that adverts may lie unread in its socket.
     fn give_a_second_chance(&mut self, now: Moment) {
         let Some(due) = self.timers.get(Timer::ActiveDown) else { return };
-        if self.graced || now.since(due) <= self.active_interval.as_duration() {
+        if self.listening.graced || now.since(due) <= self.active_interval.as_duration() {
             return;
         }
-        self.graced = true;
+        self.listening.graced = true;
         self.stats.late_wakeups += 1;
         // A farewell heard before a long sleep proves nothing: its sender may have come back meanwhile.
-        self.farewell = self.farewell.filter(|_| now.since(due) <= self.down_interval());
-        let wait = if self.farewell.is_some() { self.skew() } else { self.down_interval() };
+        self.listening.farewell = self.listening.farewell.filter(|_| now.since(due) <= self.down_interval());
+        let wait = if self.listening.farewell.is_some() { self.skew() } else { self.down_interval() };
         self.timers.set(Timer::ActiveDown, now + wait);
         if self.timers.get(Timer::Suspect).is_some() {
             self.timers.set(Timer::Suspect, now + timers::suspicion(self.active_interval));

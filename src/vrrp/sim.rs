@@ -385,7 +385,7 @@ impl Node {
     }
 }
 
-/// Chances that are the same for the same seed (SplitMix64).
+/// Chances that are the same for the same seed (`SplitMix64`).
 #[derive(Debug, Clone)]
 pub struct Random(u64);
 

@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn the_skew_of_version_two_does_not_grow_with_the_interval() {
-        assert_eq!(down(Version::V2, 100, 100), Duration::from_nanos(3_609_375_000));
-        assert_eq!(down(Version::V2, 100, 1000), Duration::from_nanos(30_609_375_000));
+        assert_eq!(down(Version::V2, 100, 100), Duration::from_micros(3_609_375));
+        assert_eq!(down(Version::V2, 100, 1000), Duration::from_micros(30_609_375));
     }
 
     #[test]

@@ -450,7 +450,9 @@ fn starts_elsewhere(addresses: &[IpAddr]) -> bool {
 
 /// Returns whether two lists hold the same addresses; their order means nothing.
 pub fn same_set(one: &[IpAddr], other: &[IpAddr]) -> bool {
-    one.iter().all(|address| other.contains(address)) && other.iter().all(|address| one.contains(address))
+    one == other
+        || one.iter().all(|address| other.contains(address))
+            && other.iter().all(|address| one.contains(address))
 }
 
 const TYPE_ADVERTISEMENT: u8 = 1;

@@ -4,6 +4,8 @@
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::panic,
+    clippy::unchecked_time_subtraction,
+    clippy::duration_suboptimal_units,
     reason = "helpers of tests are outside of test functions, and a failure there is a failed test"
 )]
 

@@ -509,9 +509,11 @@ proptest! {
         let source = if v6 { ip("fe80::1") } else { ip("10.77.0.1") };
         let version = Version::try_from(version).unwrap();
         let packet = RxPacket { ttl: Some(255), source, destination: vrrp_group(!v6), payload: &octets };
-        let _ = parse(&packet, &policy(version));
-        let _ = strip_ipv4_header(&octets);
-        let _ = peek_vrid(&octets);
+        prop_assert!(parse(&packet, &policy(version)).is_err(), "nobody guesses a checksum");
+        if let Ok((header, message)) = strip_ipv4_header(&octets) {
+            prop_assert_eq!(header.header_len + message.len(), header.total_len);
+        }
+        prop_assert_eq!(peek_vrid(&octets).is_some(), octets.get(1).is_some_and(|vrid| *vrid > 0));
     }
 
     #[test]
@@ -528,7 +530,9 @@ proptest! {
         }
         octets.truncate(length.index(octets.len() + 1));
         let packet = RxPacket { ttl: Some(255), source, destination, payload: &octets };
-        let _ = parse(&packet, &policy_of(&advert));
-        let _ = strip_ipv4_header(&octets);
+        if let Ok((back, _)) = parse(&packet, &policy_of(&advert)) {
+            prop_assert!(!back.addresses.is_empty());
+        }
+        prop_assert!(strip_ipv4_header(&octets).is_err(), "version 2 or 3 isn't IP version 4");
     }
 }
