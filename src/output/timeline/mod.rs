@@ -5,6 +5,7 @@
 //! as cut) and the placement of labels, which never overlap. Any number is survived: NaN is left out, an
 //! infinite end reaches to the edge of the picture.
 
+mod paper;
 mod scale;
 mod svg;
 mod terminal;
@@ -180,14 +181,17 @@ fn rounded(at: f64) -> f64 {
 fn one_line(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_whitespace() { ' ' } else { c })
-        .filter(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        .filter(|c| {
+            !c.is_control()
+                && !matches!(c, '\u{fffe}' | '\u{ffff}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        })
         .collect::<String>()
         .trim()
         .to_owned()
 }
 
 /// Returns the text, cut with an ellipsis when `measure` says it is wider than `limit`.
-fn shortened<W: PartialOrd>(text: &str, limit: W, measure: impl Fn(&str) -> W) -> String {
+fn shortened<W: PartialOrd + Copy>(text: &str, limit: W, measure: impl Fn(&str) -> W) -> String {
     if measure(text) <= limit {
         return text.to_owned();
     }
@@ -220,7 +224,8 @@ fn length(ms: f64) -> String {
 
 /// Returns the number without the zeroes behind its point, and its unit.
 fn trimmed(number: &str, unit: &str) -> String {
-    let short = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+    let short =
+        if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
     format!("{short} {unit}")
 }
 
@@ -357,6 +362,13 @@ mod tests {
     }
 
     #[test]
+    fn the_pictures_are_these() {
+        insta::assert_snapshot!("failover.txt", render_terminal(&failover(), 80, false));
+        insta::assert_snapshot!("slow.txt", render_terminal(&slow_failover(), 80, false));
+        insta::assert_snapshot!("failover.svg", render_svg(&failover()));
+    }
+
+    #[test]
     fn a_crowd_of_labels_hangs_in_steps() {
         assert_eq!(flag_rows(&[(0.0, 50.0), (10.0, 50.0), (20.0, 50.0), (200.0, 10.0)]), [2, 1, 0, 0]);
         assert_eq!(flag_rows(&[(5.0, 9.0), (5.0, 9.0)]), [1, 0]);
@@ -399,7 +411,8 @@ mod tests {
         ]);
         let span = (any_time(), any_time(), ".{0,20}", kinds)
             .prop_map(|(from_ms, to_ms, label, kind)| Span { from_ms, to_ms, label, kind });
-        let mark = (any_time(), ".{0,20}", marks).prop_map(|(at_ms, label, kind)| Mark { at_ms, label, kind });
+        let mark =
+            (any_time(), ".{0,20}", marks).prop_map(|(at_ms, label, kind)| Mark { at_ms, label, kind });
         (".{0,12}", prop::collection::vec(span, 0..8), prop::collection::vec(mark, 0..6))
             .prop_map(|(name, spans, marks)| Lane { name, spans, marks })
     }

@@ -62,7 +62,11 @@ impl Scale {
             .filter(|(from, to, _)| to > from)
             .collect();
         if lengths.is_empty() {
-            lengths.push((times.first().copied().unwrap_or(0.0), times.first().copied().unwrap_or(0.0) + 1.0, false));
+            lengths.push((
+                times.first().copied().unwrap_or(0.0),
+                times.first().copied().unwrap_or(0.0) + 1.0,
+                false,
+            ));
         }
         let shortest = shortest_stage(timeline).unwrap_or(f64::INFINITY);
         let mut per_ms = density(&lengths, room);
@@ -137,7 +141,9 @@ impl Scale {
                 candidates.push(number * step);
                 number += 1.0;
             }
-            if self.pieces.len() > 1 && !candidates.iter().any(|at| (piece.from_ms..=piece.to_ms).contains(at)) {
+            if self.pieces.len() > 1
+                && !candidates.iter().any(|at| (piece.from_ms..=piece.to_ms).contains(at))
+            {
                 candidates.push(piece.from_ms);
             }
         }
@@ -146,7 +152,7 @@ impl Scale {
         for ms in candidates {
             let tick = Tick { at: self.place(ms), label: tick_label(ms, step) };
             let clear = |other: &Tick| {
-                let room = (measure(&tick.label) + measure(&other.label)) / 2.0 + apart * 0.2;
+                let room = measure(&tick.label).midpoint(measure(&other.label)) + apart * 0.2;
                 (other.at - tick.at).abs() >= room
             };
             if ms.abs() > step * 1e-6 && ticks.iter().all(clear) {
@@ -203,9 +209,8 @@ fn nice_step(wanted: f64) -> f64 {
 
 /// Returns the number for the axis, no finer than its step.
 fn tick_label(ms: f64, step: f64) -> String {
-    let trim = |text: String| match text.contains('.') {
-        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
-        false => text,
+    let trim = |text: String| {
+        if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
     };
     if ms.abs() >= 1000.0 && step >= 10.0 {
         format!("{} s", trim(format!("{:.2}", ms / 1000.0)))
@@ -220,8 +225,8 @@ fn tick_label(ms: f64, step: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{any_timeline, failover, slow_failover};
     use super::super::cleaned;
+    use super::super::tests::{any_timeline, failover, slow_failover};
     use super::*;
     use proptest::prelude::*;
 

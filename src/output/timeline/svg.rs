@@ -3,6 +3,7 @@
 //! Text widths are estimated on the wide side (there is no font here to ask), so a narrower font only leaves
 //! more room. Colours are in one style sheet, twice: for light and for dark.
 
+use super::paper::{DEFINITIONS, STYLE, bold_width, escaped, number, text_width};
 use super::scale::{Piece, Room, Scale};
 use super::{Mark, MarkKind, Span, SpanKind, Timeline, cleaned, flag_rows, length, shortened};
 
@@ -16,10 +17,18 @@ const LABEL_LIMIT: f64 = 260.0;
 /// Returns the picture of a timeline as an SVG document.
 pub fn render_svg(timeline: &Timeline) -> String {
     let timeline = cleaned(timeline);
-    let names = timeline.lanes.iter().map(|lane| bold_width(&lane.name, 15.0)).fold(40.0, f64::max).min(220.0);
+    let names =
+        timeline.lanes.iter().map(|lane| bold_width(&lane.name, 15.0)).fold(40.0, f64::max).min(220.0);
     let left = MARGIN + names + 20.0;
     let scale = Scale::new(&timeline, Room { left, width: PLOT_WIDTH, narrowest: 7.0, cut: 96.0 });
-    let mut drawing = Drawing { scale, body: String::new(), texts: String::new(), tears: String::new(), right: left + PLOT_WIDTH, y: 0.0 };
+    let mut drawing = Drawing {
+        scale,
+        body: String::new(),
+        texts: String::new(),
+        tears: String::new(),
+        right: left + PLOT_WIDTH,
+        y: 0.0,
+    };
     drawing.draw(&timeline);
     let (width, height) = (drawing.right + MARGIN, drawing.y + MARGIN * 0.7);
     let mut out = format!(
@@ -103,10 +112,10 @@ impl Drawing {
         for bracket in &brackets {
             let (x, width) = (number(bracket.from), number(bracket.to - bracket.from));
             let height = number(axis_y - top);
-            through.push_str(&format!(
+            through.extend([format!(
                 "<rect class=\"shade\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>\n",
                 y = number(top),
-            ));
+            )]);
         }
         let fault = self.fault(zero, pill, axis_y, &timeline.zero_label);
         let axis = std::mem::take(&mut self.body);
@@ -141,7 +150,7 @@ impl Drawing {
             let label = shortened(label, 420.0, |text| bold_width(text, 13.0));
             let width = bold_width(&label, 13.0) + 24.0;
             self.need(zero + width - 12.0);
-            out.push_str(&format!(
+            out.extend([format!(
                 "<rect class=\"pill\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"23\" rx=\"11.5\"/>\n\
                  <text class=\"pilltext\" x=\"{tx}\" y=\"{ty}\">{label}</text>\n",
                 x = number(zero - 12.0),
@@ -150,7 +159,7 @@ impl Drawing {
                 tx = number(zero),
                 ty = number(pill + 16.0),
                 label = escaped(&label),
-            ));
+            )]);
         }
         out
     }
@@ -173,12 +182,12 @@ impl Drawing {
         let bar = self.y + above_height;
 
         let plot_left = self.scale.place(f64::NEG_INFINITY.max(-super::LIMIT_MS));
-        self.body.push_str(&format!(
+        self.body.extend([format!(
             "<rect class=\"track\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{BAR}\" rx=\"6\"/>\n",
             x = number(plot_left),
             y = number(bar),
             w = number(self.scale.end() - plot_left),
-        ));
+        )]);
         let shown = shortened(name, 220.0, |text| bold_width(text, 15.0));
         self.text("lane", MARGIN, bar + BAR / 2.0 + 5.0, &shown);
 
@@ -233,7 +242,7 @@ impl Drawing {
         let (from, to) = (self.scale.place(span.from_ms), self.scale.place(span.to_ms));
         let width = (to - from).max(3.0);
         let took = length(span.to_ms - span.from_ms);
-        self.body.push_str(&format!(
+        self.body.extend([format!(
             "<g><title>{label}: {from_text} to {to_text} ({took})</title>\
              <rect class=\"bar {class}\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{BAR}\" rx=\"{r}\"/>",
             label = escaped(&span.label),
@@ -244,15 +253,15 @@ impl Drawing {
             y = number(bar),
             w = number(width),
             r = number((width / 3.0).min(6.0)),
-        ));
+        )]);
         if let Some(pattern) = pattern(span.kind) {
-            self.body.push_str(&format!(
+            self.body.extend([format!(
                 "<rect x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"{BAR}\" rx=\"{r}\" fill=\"url(#{pattern})\"/>",
                 x = number(from),
                 y = number(bar),
                 w = number(width),
                 r = number((width / 3.0).min(6.0)),
-            ));
+            )]);
         }
         self.body.push_str("</g>\n");
         if span.label.is_empty() {
@@ -264,7 +273,7 @@ impl Drawing {
         let open = span.from_ms < 0.0 || (to - self.scale.end()).abs() < 0.5;
         if label_width + 10.0 > free {
             return Some(Flag {
-                x: (from + width / 2.0).min((free_from + free_to) / 2.0).max(from + 1.0),
+                x: (from + width / 2.0).min(free_from.midpoint(free_to)).max(from + 1.0),
                 label: limited(&span.label),
                 took: if open && span.kind != SpanKind::Outage { String::new() } else { took },
                 leftwards: false,
@@ -272,13 +281,13 @@ impl Drawing {
         }
         let with_took = !open && span.kind != SpanKind::Outage && label_width + took_width + 8.0 <= free;
         let took = if with_took { format!(" <tspan class=\"soft\">{took}</tspan>") } else { String::new() };
-        self.texts.push_str(&format!(
+        self.texts.extend([format!(
             "<text class=\"in {ink}\" x=\"{x}\" y=\"{y}\">{label}{took}</text>\n",
             ink = ink(span.kind),
-            x = number((free_from + free_to) / 2.0),
+            x = number(free_from.midpoint(free_to)),
             y = number(bar + BAR / 2.0 + 4.5),
             label = escaped(&span.label),
-        ));
+        )]);
         None
     }
 
@@ -358,19 +367,19 @@ impl Drawing {
             (false, false) => ("", 5.0),
             (false, true) => ("", -5.0),
         };
-        self.body.push_str(&format!(
+        self.body.extend([format!(
             "<path class=\"leader\" d=\"M{x} {from}V{to}{foot}\"/>\n",
             x = number(flag.x),
             from = number(from_y),
             to = number(text_y - if below { 4.0 } else { 9.0 }),
-        ));
-        self.texts.push_str(&format!(
+        )]);
+        self.texts.extend([format!(
             "<text class=\"flag\"{anchor} x=\"{x}\" y=\"{y}\">{label}{took}</text>\n",
             anchor = if flag.leftwards { " text-anchor=\"end\"" } else { "" },
             x = number(flag.x + beside),
             y = number(text_y),
             label = escaped(&flag.label),
-        ));
+        )]);
     }
 
     /// The outages as brackets with their lengths, in rows where they would meet.
@@ -399,12 +408,13 @@ impl Drawing {
             let middle = bracket.from.midpoint(bracket.to);
             let (from, to) = (number(bracket.from), number(bracket.to));
             let line = if inside {
-                let (before, after) = (number(middle - width / 2.0 - 8.0), number(middle + width / 2.0 + 8.0));
+                let (before, after) =
+                    (number(middle - width / 2.0 - 8.0), number(middle + width / 2.0 + 8.0));
                 format!("M{from} {y}H{before}M{after} {y}H{to}", y = number(y))
             } else {
                 format!("M{from} {y}H{to}", y = number(y))
             };
-            self.body.push_str(&format!(
+            self.body.extend([format!(
                 "<path class=\"bracket\" d=\"M{from} {y0}V{y1}{line}M{to} {y0}V{y1}\"/>\n\
                  <text class=\"outage\" text-anchor=\"{anchor}\" x=\"{x}\" y=\"{ty}\">{text}</text>\n",
                 y0 = number(y - 8.0),
@@ -413,7 +423,7 @@ impl Drawing {
                 x = number(if inside { middle } else { bracket.to + 8.0 }),
                 ty = number(y + 6.5),
                 text = bracket.text,
-            ));
+            )]);
         }
         if !ends.is_empty() {
             self.y += 30.0 * f64::from(u32::try_from(ends.len()).unwrap_or(u32::MAX)) + 2.0;
@@ -428,30 +438,30 @@ impl Drawing {
         let ticks = self.scale.ticks(76.0, |label| text_width(label, 12.0));
         for tick in &ticks {
             let x = number(tick.at);
-            self.body.push_str(&format!(
+            self.body.extend([format!(
                 "<line class=\"grid\" x1=\"{x}\" y1=\"{y1}\" x2=\"{x}\" y2=\"{y2}\"/>\
                  <text class=\"tick\" x=\"{x}\" y=\"{ty}\">{label}</text>\n",
                 y1 = number(top),
                 y2 = number(y + 5.0),
                 ty = number(y + 21.0),
                 label = escaped(&tick.label),
-            ));
+            )]);
         }
-        self.body.push_str(&format!(
+        self.body.extend([format!(
             "<line class=\"axis\" x1=\"{x1}\" y1=\"{y}\" x2=\"{x2}\" y2=\"{y}\"/>\n",
             x1 = number(left),
             x2 = number(self.scale.end()),
             y = number(y),
-        ));
+        )]);
         let cuts: Vec<Piece> = self.scale.cuts().copied().collect();
         for cut in &cuts {
             self.tears.push_str(&tear(cut.from + 14.0, top - 4.0, y + 6.0));
-            self.body.push_str(&format!(
+            self.body.extend([format!(
                 "<text class=\"tick muted\" x=\"{x}\" y=\"{ty}\">{text}</text>\n",
                 x = number(cut.from.midpoint(cut.to)),
                 ty = number(y + 21.0),
                 text = escaped(&format!("{} cut", length(cut.to_ms - cut.from_ms))),
-            ));
+            )]);
         }
         self.y = y + 30.0;
         y
@@ -469,7 +479,7 @@ impl Drawing {
                 x = MARGIN;
                 row += 70.0;
             }
-            self.body.push_str(&format!(
+            self.body.extend([format!(
                 "<rect class=\"card\" x=\"{x}\" y=\"{y}\" width=\"{w}\" height=\"58\" rx=\"9\"/>\
                  <text class=\"value\" x=\"{tx}\" y=\"{vy}\">{value}</text>\
                  <text class=\"name\" x=\"{tx}\" y=\"{ny}\">{name}</text>\n",
@@ -481,7 +491,7 @@ impl Drawing {
                 ny = number(row + 46.0),
                 value = escaped(value),
                 name = escaped(name),
-            ));
+            )]);
             self.need(x + width);
             x += width + 12.0;
         }
@@ -490,7 +500,7 @@ impl Drawing {
 
     fn text(&mut self, class: &str, x: f64, y: f64, text: &str) {
         let (x, y, text) = (number(x), number(y), escaped(text));
-        self.body.push_str(&format!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>\n"));
+        self.body.extend([format!("<text class=\"{class}\" x=\"{x}\" y=\"{y}\">{text}</text>\n")]);
     }
 
     fn need(&mut self, right: f64) {
@@ -520,7 +530,9 @@ fn class(kind: SpanKind) -> &'static str {
 /// Whether the text in the bar is light on dark or the page's own colour.
 fn ink(kind: SpanKind) -> &'static str {
     match kind {
-        SpanKind::Silent | SpanKind::Waiting | SpanKind::Frozen | SpanKind::Outage | SpanKind::Down => "page-ink",
+        SpanKind::Silent | SpanKind::Waiting | SpanKind::Frozen | SpanKind::Outage | SpanKind::Down => {
+            "page-ink"
+        }
         _ => "bar-ink",
     }
 }
@@ -540,7 +552,7 @@ fn tear(x: f64, top: f64, bottom: f64) -> String {
     let mut side = 6.0;
     while y < bottom {
         y = (y + 9.0).min(bottom);
-        path.push_str(&format!("L{} {}", number(x + side), number(y)));
+        path.extend([format!("L{} {}", number(x + side), number(y))]);
         side = 6.0 - side;
     }
     format!("<path class=\"tear\" d=\"{path}\"/>\n")
@@ -551,95 +563,10 @@ fn signed(ms: f64) -> String {
     if ms < 0.0 { format!("−{:.1} ms", -ms) } else { format!("+{ms:.1} ms") }
 }
 
-/// Returns a coordinate with as many digits as a picture needs.
-fn number(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
-}
-
-/// Returns the text as XML character data.
-fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
-/// Returns how wide a text may be at this size, at most; the ratios are those of a wide sans-serif.
-fn text_width(text: &str, size: f64) -> f64 {
-    let ems: f64 = text
-        .chars()
-        .map(|c| match c {
-            'i' | 'j' | 'l' | '.' | ',' | ':' | ';' | '|' | '!' | '\'' | ' ' | 'I' | '·' => 0.34,
-            'f' | 't' | 'r' | '(' | ')' | '[' | ']' | '/' | '-' => 0.43,
-            'm' | 'w' | 'M' | 'W' | '@' | '%' | '…' | '—' => 1.0,
-            'A'..='Z' => 0.74,
-            '0'..='9' | 'a'..='z' => 0.62,
-            c if c.is_ascii() => 0.74,
-            _ => 1.02,
-        })
-        .sum();
-    ems * size
-}
-
-/// Returns how wide a bold text may be.
-fn bold_width(text: &str, size: f64) -> f64 {
-    text_width(text, size) * 1.12
-}
-
-const DEFINITIONS: &str = "<defs>\
-<pattern id=\"hatch\" width=\"8\" height=\"8\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
-<rect class=\"hatch\" width=\"2.5\" height=\"8\"/></pattern>\
-<pattern id=\"dots\" width=\"9\" height=\"9\" patternUnits=\"userSpaceOnUse\">\
-<circle class=\"dot\" cx=\"2\" cy=\"2\" r=\"1\"/><circle class=\"dot\" cx=\"6.5\" cy=\"6.5\" r=\"1\"/></pattern></defs>";
-
-const STYLE: &str = "\
-text{font-family:system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue','Noto Sans','DejaVu Sans',Arial,sans-serif;fill:#1f2733}\
-.page{fill:#ffffff;stroke:#d8dee6}\
-.title{font-size:23px;font-weight:700}\
-.sub{font-size:14px;fill:#5d6978}\
-.lane{font-size:15px;font-weight:600}\
-.track{fill:#f1f4f8}\
-.serving{fill:#23875a}.promoting{fill:#7048c9}.asking{fill:#1f6fc0}.vip{fill:#b0307c}.fenced{fill:#b4531a}\
-.waiting{fill:#f3cf6d}.frozen{fill:#a9d3f0}.silent{fill:#dfe5ec}.down{fill:#c3ccd7}.out{fill:#f7c6c7}\
-.bar{stroke:#ffffff;stroke-width:1}\
-.hatch{fill:#1f2733;fill-opacity:.09}.dot{fill:#1f2733;fill-opacity:.25}\
-.in{font-size:13px;font-weight:600;text-anchor:middle}\
-.page-ink{fill:#1f2733}.bar-ink{fill:#ffffff}.soft{font-weight:400;fill-opacity:.85}\
-.flag{font-size:12px}.muted{fill:#5d6978}\
-.flag,.tick,.outage{paint-order:stroke;stroke:#ffffff;stroke-width:3px;stroke-linejoin:round}\
-.leader{fill:none;stroke:#8793a3;stroke-width:1}\
-.grid{stroke:#e4e9ef;stroke-width:1}.axis{stroke:#8793a3;stroke-width:1}\
-.tick{font-size:12px;fill:#5d6978;text-anchor:middle}\
-.tear{fill:none;stroke:#ffffff;stroke-width:6}\
-.shade{fill:#d9363e;fill-opacity:.055}\
-.fault{stroke:#d9363e;stroke-width:1.5}.pill{fill:#d9363e}.pilltext{font-size:13px;font-weight:600;fill:#ffffff}\
-.bracket{fill:none;stroke:#d9363e;stroke-width:1.5}.outage{font-size:19px;font-weight:700;fill:#c4262e}\
-.commit{stroke:#ffffff;stroke-opacity:.75;stroke-width:1}\
-.mark{stroke:#ffffff;stroke-width:1}.m-event{fill:#5d6978}.m-message{fill:#1f6fc0}.m-decision{fill:#7048c9}\
-.m-fault{fill:none;stroke:#d9363e;stroke-width:2.5;stroke-linecap:round}\
-.card{fill:#f1f4f8}.value{font-size:20px;font-weight:700}.name{font-size:12px;fill:#5d6978}\
-@media (prefers-color-scheme:dark){\
-text{fill:#e6ebf1}.page{fill:#12171e;stroke:#2b3440}.sub,.muted,.tick,.name{fill:#9aa7b6}.track{fill:#1b222b}\
-.serving{fill:#2b8f62}.promoting{fill:#7f5bd6}.asking{fill:#2d78c6}.vip{fill:#b83d87}.fenced{fill:#b85f28}\
-.waiting{fill:#6f5a1d}.frozen{fill:#2c5674}.silent{fill:#2a333e}.down{fill:#3a4450}.out{fill:#6a2a2f}\
-.bar,.mark{stroke:#12171e}.hatch{fill:#ffffff;fill-opacity:.08}.dot{fill:#ffffff;fill-opacity:.28}\
-.page-ink{fill:#e6ebf1}.flag,.tick,.outage{stroke:#12171e}.grid{stroke:#232c36}.leader,.axis{stroke:#6b7888}\
-.tear{stroke:#12171e}.outage{fill:#ff7b81}.bracket,.fault{stroke:#f0565d}.shade{fill:#f0565d;fill-opacity:.08}\
-.card{fill:#1b222b}.pilltext,.bar-ink{fill:#ffffff}.m-event{fill:#9aa7b6}}";
-
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{any_timeline, failover, slow_failover, span};
     use super::super::Lane;
+    use super::super::tests::{any_timeline, failover, slow_failover, span};
     use super::*;
     use proptest::prelude::*;
 
@@ -654,7 +581,11 @@ mod tests {
             }
             let end = rest[begin..].find('>').ok_or("tag without end")? + begin;
             let tag = &rest[begin + 1..end];
-            if tag.matches('"').count() % 2 != 0 || tag.contains('<') || tag.contains("NaN") || tag.contains("inf") {
+            if !tag.matches('"').count().is_multiple_of(2)
+                || tag.contains('<')
+                || tag.contains("NaN")
+                || tag.contains("inf")
+            {
                 return Err(format!("bad tag {tag:?}"));
             }
             if let Some(name) = tag.strip_prefix('/') {
@@ -676,8 +607,14 @@ mod tests {
         for (name, timeline) in [("failover", failover()), ("slow", slow_failover())] {
             let svg = render_svg(&timeline);
             std::fs::write(folder.join(format!("{name}.svg")), &svg).unwrap();
-            let dark = svg.replace("@media (prefers-color-scheme:dark){", "").replace("ffffff}}</style>", "ffffff}</style>");
-            std::fs::write(folder.join(format!("{name}-dark.svg")), dark.replacen("}}</style>", "}</style>", 1)).unwrap();
+            let dark = svg
+                .replace("@media (prefers-color-scheme:dark){", "")
+                .replace("ffffff}}</style>", "ffffff}</style>");
+            std::fs::write(
+                folder.join(format!("{name}-dark.svg")),
+                dark.replacen("}}</style>", "}</style>", 1),
+            )
+            .unwrap();
             for colour in [false, true] {
                 let text = super::super::render_terminal(&timeline, 80, colour);
                 std::fs::write(folder.join(format!("{name}-{colour}.txt")), text).unwrap();
@@ -689,7 +626,13 @@ mod tests {
     fn the_document_is_well_formed_and_says_what_happened() {
         let svg = render_svg(&failover());
         well_formed(&svg).unwrap();
-        for text in ["node1 loses power", ">424 ms</text>", "promote", "acknowledged commits lost", "prefers-color-scheme"] {
+        for text in [
+            "node1 loses power",
+            ">424 ms</text>",
+            "promote",
+            "acknowledged commits lost",
+            "prefers-color-scheme",
+        ] {
             assert!(svg.contains(text), "{text}");
         }
         assert!(!svg.contains("http://") || svg.matches("http").count() == 1, "nothing external");

@@ -158,7 +158,9 @@ impl Canvas {
         }
         bar.print(out, self.colour);
         self.below(out, &mut below);
-        for span in lane.spans.iter().filter(|span| span.kind == SpanKind::Outage && span.to_ms > span.from_ms) {
+        for span in
+            lane.spans.iter().filter(|span| span.kind == SpanKind::Outage && span.to_ms > span.from_ms)
+        {
             self.bracket(out, span);
         }
     }
@@ -188,7 +190,9 @@ impl Canvas {
     fn flags(&self, flags: &mut [Flag]) -> Vec<u32> {
         for flag in flags.iter_mut() {
             // A label that would leave the screen is cut; one that begins too far right starts earlier.
-            let room = self.columns.saturating_sub(flag.column + 2 + if flag.took.is_empty() { 0 } else { 1 + width(&flag.took) });
+            let room = self.columns.saturating_sub(
+                flag.column + 2 + if flag.took.is_empty() { 0 } else { 1 + width(&flag.took) },
+            );
             if room < width(&flag.text) && room < 12 {
                 flag.took = String::new();
             }
@@ -369,8 +373,15 @@ fn width(text: &str) -> usize {
 /// Returns how many columns a character takes, on the safe side for what East Asian terminals draw wide.
 fn char_width(c: char) -> usize {
     match u32::from(c) {
-        0x1100..=0x115f | 0x2e80..=0xa4cf | 0xac00..=0xd7a3 | 0xf900..=0xfaff | 0xfe30..=0xfe6f
-        | 0xff00..=0xff60 | 0xffe0..=0xffe6 | 0x1f000..=0x1faff | 0x20000..=0x3fffd => 2,
+        0x1100..=0x115f
+        | 0x2e80..=0xa4cf
+        | 0xac00..=0xd7a3
+        | 0xf900..=0xfaff
+        | 0xfe30..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x1f000..=0x1faff
+        | 0x20000..=0x3fffd => 2,
         _ => 1,
     }
 }
