@@ -251,11 +251,11 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, vips: &[Vip
     let me = settings.me()?;
     // Refuses what isn't a data directory now, not at the first failover.
     DataDirectory::open(&postgres.data_directory)?;
-    let conn = target::local(postgres, "vrrp run")?;
+    let conn = target::local(postgres, "vrrp run");
     let peers: Vec<(String, ConnSettings)> = settings
         .peers()
         .filter_map(|peer| settings.postgres_of(peer).map(|postgres| (peer, postgres)))
-        .map(|(peer, postgres)| Ok((peer.name.clone(), target::peer(peer, &postgres, "vrrp run")?)))
+        .map(|(peer, postgres)| Ok((peer.name.clone(), target::peer(peer, &postgres, "vrrp run"))))
         .collect::<Result<_>>()?;
     let report_to = std::iter::once(conn.clone()).chain(peers.iter().map(|(_, conn)| conn.clone())).collect();
     Ok(DatabaseConfig {

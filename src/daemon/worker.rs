@@ -5,10 +5,10 @@ use crate::host::clock::{self, Deadline};
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::Link;
 use crate::pg::conn::ConnSettings;
-use crate::pg::gates::{LocalView, PeerAnswer, PeerView};
+use crate::pg::gates::{PeerAnswer, PeerView};
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
-use crate::pg::{facts, peer};
+use crate::pg::{facts, peer, views};
 use crate::plan::apply::{self, Progress, World};
 use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen};
 use crate::plan::step::Intent;
@@ -124,7 +124,7 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: crate::pg::epoc
     let server = world.server()?;
     let on_disk = server.read_intent()?;
     let seen = facts::observe(server.session(Deadline::after(config.connect_within))?, Deadline::after(config.connect_within))?;
-    let view = LocalView::from(&seen);
+    let view = views::local(&seen)?;
     let protected = server.data().has_standby_signal();
     // An intent whose promotion never came to be is drawn anew: its term may be too low by now.
     let on_disk = on_disk.filter(|intent| intent.term >= term);

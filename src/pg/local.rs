@@ -44,7 +44,7 @@ impl LocalServer {
     /// # Errors
     /// Those of connecting; [`Kind::Unreachable`] when nothing listens.
     pub fn session(&mut self, deadline: Deadline) -> Result<&mut Session> {
-        if self.session.as_ref().is_none_or(Session::broken) {
+        if self.session.as_ref().is_none_or(|session| session.spent().is_some()) {
             self.session = Some(Session::connect(&self.conn, deadline)?);
         }
         self.session.as_mut().ok_or_else(|| Error::new(Kind::Unreachable, "no session"))

@@ -29,13 +29,13 @@ const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS pgbaton; \
 pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> Result<bool, ConnError> {
     let rows = session.query("SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.to_regclass('pgbaton.node_status')::text", deadline)?;
     let first = rows.first();
-    if first.and_then(|row| row.first()).and_then(Option::as_deref) != Some("false") {
+    if first.and_then(|row| row.get(0)) != Some("false") {
         return Ok(false);
     }
     // A status row must never wait for a synchronous standby: it would hang exactly when it is wanted.
     session.execute("SET synchronous_commit = off", deadline)?;
     session.execute("SET client_min_messages = warning", deadline)?;
-    if first.and_then(|row| row.get(1)).and_then(Option::as_deref).is_none() {
+    if first.and_then(|row| row.get(1)).is_none() {
         session.execute(CREATE, deadline)?;
     }
     let literal = super::sql::literal;

@@ -281,5 +281,5 @@ pub fn first_intent(node: &str, term: epoch::Term) -> Result<Intent> {
 pub fn epoch_id() -> Result<epoch::PromotionId> {
     let mut bytes = [0_u8; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::failed("can't draw a random promotion id").detail(error))?;
-    Ok(epoch::PromotionId::from_u128(u128::from_le_bytes(bytes)))
+    Ok(epoch::PromotionId::from_random(bytes))
 }

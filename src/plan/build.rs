@@ -219,7 +219,7 @@ mod tests {
     fn promotion() -> Promotion {
         Promotion {
             in_recovery: true,
-            intent: Intent { node: "node2".to_owned(), term: Term::new(2), promotion_id: PromotionId::from_u128(7) },
+            intent: Intent { node: "node2".to_owned(), term: Term(2), promotion_id: PromotionId::from_random([7; 16]) },
             epoch_recorded: false,
             intent_on_disk: false,
             within: Duration::from_secs(30),

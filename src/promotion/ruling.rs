@@ -74,7 +74,7 @@ fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
             hint: "is the address of the node right, and was its data folder copied from this cluster?".to_owned(),
         });
     }
-    let (mine, theirs) = (term_of(local.epoch.as_ref()), server.epoch.as_ref().map_or(Term::ZERO, |epoch| epoch.term));
+    let (mine, theirs) = (term_of(local.epoch.as_ref()), server.epoch.as_ref().map_or(Term(0), |epoch| epoch.term));
     if theirs > mine {
         let what = if primary { "is the primary" } else { "has data" };
         return Some(Ruling::Fence {
@@ -114,5 +114,5 @@ fn term(local: &LocalView) -> Term {
 }
 
 fn term_of(epoch: Option<&Epoch>) -> Term {
-    epoch.map_or(Term::ZERO, |epoch| epoch.term)
+    epoch.map_or(Term(0), |epoch| epoch.term)
 }

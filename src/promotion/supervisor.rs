@@ -675,7 +675,7 @@ impl Supervisor {
         });
         if matches!(self.phase, Phase::Down | Phase::Fenced) {
             if let Some((node, server)) = primary {
-                let term = server.epoch.as_ref().map_or(Term::ZERO, |epoch| epoch.term);
+                let term = server.epoch.as_ref().map_or(Term(0), |epoch| epoch.term);
                 let what = match (&self.local, self.phase) {
                     (_, Phase::Fenced) => "was fenced",
                     (Some(Local::Hung { .. }), _) => "doesn't answer",

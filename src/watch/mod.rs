@@ -7,8 +7,8 @@
 use crate::host::clock::Deadline;
 use crate::pg::conn::{ConnError, ConnSettings, Session};
 use crate::pg::facts;
-use crate::pg::gates::LocalView;
 use crate::pg::server::DataDirectory;
+use crate::pg::views;
 use crate::promotion::supervisor::Local;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -96,10 +96,10 @@ impl Watcher {
             self.session = None;
             match error {
                 ConnError::StartingUp(why) => Local::Starting { why },
-                ConnError::Refused(_) | ConnError::NotFound(_) => {
+                ConnError::Refused(_) => {
                     Local::Starting { why: "PostgreSQL doesn't take connections yet".to_owned() }
                 }
-                ConnError::Timeout(why) => Local::Hung { why },
+                ConnError::Timeout(_) => Local::Hung { why: format!("no answer within {} ms", self.config.timeout.as_millis()) },
                 other => Local::Starting { why: format!("PostgreSQL can't be asked: {other}") },
             }
         });
@@ -108,14 +108,14 @@ impl Watcher {
 
     fn ask(&mut self) -> Result<Local, ConnError> {
         let deadline = Deadline::after(self.config.timeout);
-        if self.session.as_ref().is_none_or(Session::broken) {
+        if self.session.as_ref().is_none_or(|session| session.spent().is_some()) {
             self.session = Some(Session::connect(&self.config.conn, deadline)?);
         }
         let Some(session) = self.session.as_mut() else {
             return Err(ConnError::Timeout("no session".to_owned()));
         };
         let facts = facts::observe(session, deadline)?;
-        let view = Box::new(LocalView::from(&facts));
+        let view = Box::new(views::local(&facts)?);
         Ok(if facts.in_recovery { Local::Standby(view) } else { Local::Primary(view) })
     }
 }
