@@ -7,7 +7,6 @@ use super::step::{Intent, Step};
 use super::{Need, Plan};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{self, Deadline};
-use crate::host::files;
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
 use crate::net::vip;
@@ -104,7 +103,7 @@ impl World {
     }
 
     fn link(&mut self, interface: &str) -> Result<Link> {
-        vip::find_link(self.netlink()?, interface)
+        self.netlink()?.link(interface)
     }
 
     /// Carries out one step.
@@ -116,7 +115,7 @@ impl World {
             }
             Step::Announce { vip, interface } => {
                 let link = self.link(interface)?;
-                vip::announce(&link, vip.address())?;
+                vip::announce(&link, *vip)?;
                 Ok(Applied::changed(format!("{} is at {}", vip.address(), link.mac.map_or_else(String::new, |mac| mac.to_string()))))
             }
             Step::RemoveAddress { vip, interface } => {

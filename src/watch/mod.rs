@@ -30,7 +30,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The postmaster, if one runs.
-    pub postmaster: Option<i32>,
+    pub postmaster: Option<u32>,
     /// What the server is.
     pub local: Local,
 }

@@ -923,3 +923,6 @@ impl Supervisor {
         self.farewell.map(|from| self.name_of(from))
     }
 }
+
+#[cfg(test)]
+mod tests;
