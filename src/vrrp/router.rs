@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! getters      state, config, active_since, last_heard, rivals, stats, hold_until
-//! handlers     handle_advert(now, from, advert)      handle_timeout(now)
+//! handlers     handle_packet(now, packet, policy)   handle_advert(now, from, advert)   handle_timeout(now)
 //! mutators     startup  shutdown  grant  resign  yield_to_rival  set_priority  set_interval  set_fault
 //! outputs      poll_output: Send, Event, then Timeout
 //! ```
@@ -20,7 +20,7 @@ use super::rivals::{News, RivalTable};
 use super::stats::Stats;
 use super::timers::{self, Timer, TimerTable};
 use super::types::{AdverInterval, Priority, State, Version};
-use super::wire::{Advert, Discard, same_set};
+use super::wire::{Advert, Discard, RxPacket, RxPolicy, parse, same_set};
 use crate::units::Moment;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -156,7 +156,7 @@ impl Router {
         &self.stats
     }
 
-    /// Returns the counters, for the edge to count what [`parse`](super::wire::parse) dropped.
+    /// Returns the counters, for the edge to count what it dropped by itself.
     pub const fn stats_mut(&mut self) -> &mut Stats {
         &mut self.stats
     }
@@ -190,7 +190,22 @@ impl Router {
         self.initialize(now, Reason::Shutdown, true);
     }
 
-    /// Takes an advert that has passed [`parse`](super::wire::parse).
+    /// Takes a packet: checks it, counts it, and acts on it if it is sound.
+    ///
+    /// The policy is the edge's (it knows about unicast peers); [`Config::rx_policy`] is where it begins.
+    pub fn handle_packet(
+        &mut self,
+        now: Moment,
+        packet: &RxPacket<'_>,
+        policy: &RxPolicy,
+    ) -> Result<(), Discard> {
+        let (advert, form) = parse(packet, policy).inspect_err(|reason| self.stats.discard(*reason))?;
+        self.stats.checksum(form);
+        self.handle_advert(now, packet.source, &advert);
+        Ok(())
+    }
+
+    /// Takes an advert that has passed [`parse`].
     pub fn handle_advert(&mut self, now: Moment, from: IpAddr, advert: &Advert) {
         self.wake(now);
         if let Some(reason) = self.refuses(from, advert) {
@@ -253,10 +268,11 @@ impl Router {
 
     /// Makes a Backup Active, or one that waits for its startup delay; ends a hold.
     ///
-    /// Returns whether the router is Active now; it isn't when it was never started or has a fault.
+    /// Returns whether the router is Active now. It isn't when it was never started, has a fault, or has just
+    /// found that it overslept: the grant may be as old as the sleep.
     pub fn grant(&mut self, now: Moment) -> bool {
-        self.wake(now);
-        if !self.running || self.faulted {
+        let overslept = self.wake(now);
+        if overslept || !self.running || self.faulted {
             return false;
         }
         if self.state != State::Active {
@@ -607,16 +623,19 @@ impl Router {
     ///
     /// The others count from the last advert that they heard, so that is what counts here. Nothing is sent:
     /// an advert now would push aside the one who took over.
-    fn wake(&mut self, now: Moment) {
-        let Some(last_sent) = self.last_sent.filter(|_| self.state == State::Active) else { return };
+    /// Returns whether it stepped down.
+    fn wake(&mut self, now: Moment) -> bool {
+        let Some(last_sent) = self.last_sent.filter(|_| self.state == State::Active) else { return false };
         let by = now.since(last_sent);
         let Config { version, interval, down_timer_adverts, .. } = self.config;
-        if by > timers::active_down(version, HASTIEST, interval, down_timer_adverts) {
-            self.stats.overslept += 1;
-            self.event(Event::Overslept { by });
-            self.active_interval = interval;
-            self.become_backup(now, Reason::Overslept);
+        if by <= timers::active_down(version, HASTIEST, interval, down_timer_adverts) {
+            return false;
         }
+        self.stats.overslept += 1;
+        self.event(Event::Overslept { by });
+        self.active_interval = interval;
+        self.become_backup(now, Reason::Overslept);
+        true
     }
 
     /// Waits once more when a Backup wakes so late that adverts may lie unread in its socket.
