@@ -10,8 +10,9 @@
 //! outputs      poll_output: Send, Event, then Timeout
 //! ```
 //!
-//! What an advert does is in `router/adverts.rs`, all else here. A free router follows the RFC. A guarded one asks before it becomes Active and never yields by itself:
-//! behind it stands a database, and priorities know nothing of where the newest data is.
+//! What an advert does is in `router/adverts.rs`, all else here. A free router follows the RFC. A guarded one
+//! asks before it becomes Active and never yields by itself: behind it stands a database, and priorities know
+//! nothing of where the newest data is.
 
 pub use super::config::{AnnounceSchedule, Config, ConfigError, Election};
 pub use super::event::{AskReason, Difference, Event, Heard, Output, Reason, Resign, Rival, Round};
