@@ -222,11 +222,13 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.0.join("lock");
         let lock = Lock::acquire(&path, "first", Duration::ZERO).unwrap();
+        let opened = inotify::init(CreateFlags::CLOEXEC).unwrap();
+        inotify::add_watch(&opened, &path, WatchFlags::OPEN).unwrap();
         let waiter = std::thread::spawn({
             let path = path.clone();
             move || Lock::acquire(&path, "second", Duration::from_secs(30)).map(drop)
         });
-        readable_before(watch(&path).unwrap().as_fd(), Deadline::after(Duration::from_secs(5))).unwrap();
+        assert!(readable_before(opened.as_fd(), Deadline::after(Duration::from_secs(30))).unwrap());
         drop(lock);
         waiter.join().unwrap().unwrap();
     }
