@@ -112,7 +112,8 @@ pub struct AddressOptions {
     pub nodad: bool,
     /// Never choose it as a source address (IPv6: preferred lifetime zero).
     pub preferred_zero_v6: bool,
-    /// Add no route for the network of the address.
+    /// Add no route for the network of the address. Needed where a permanent IPv6 address becomes a leased
+    /// one beside others of its network: the kernel would let the network's route end with the lease.
     pub no_prefix_route: bool,
     /// The mark to add (`IFA_PROTO`).
     pub protocol: u8,
