@@ -1,1 +1,7 @@
 //! Integration tests: one binary, rooms as modules.
+
+mod arch;
+mod cli;
+mod configs;
+mod docs;
+mod golden;
