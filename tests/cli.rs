@@ -47,3 +47,18 @@ fn a_full_disk_is_an_error() {
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(told.starts_with("error: can't write to standard output\n"), "{told}");
 }
+
+#[test]
+fn a_flag_comes_before_the_environment() {
+    let run = |flags: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_pgbaton"))
+            .args(["vrrp", "check-config"])
+            .args(flags)
+            .env("PGBATON_CONFIG", "/nonexistent/environment.toml")
+            .output()
+            .unwrap();
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(run(&[]).contains("/nonexistent/environment.toml"));
+    assert!(run(&["--config", "/nonexistent/flag.toml"]).contains("/nonexistent/flag.toml"));
+}

@@ -135,13 +135,12 @@ fn one_line(message: &str) -> String {
 impl Check {
     fn file(&mut self, raw: RawFile) -> Option<Settings> {
         let with_postgres = raw.postgres.is_some();
-        let cluster = match raw.cluster {
-            Some(cluster) => self.cluster(cluster),
-            None => {
-                let missing = Problem::absent("the table [cluster] is missing");
-                self.problems.add(missing.hint("\"pgbaton generate config\" prints a template"));
-                None
-            }
+        let cluster = if let Some(cluster) = raw.cluster {
+            self.cluster(cluster)
+        } else {
+            let missing = Problem::absent("the table [cluster] is missing");
+            self.problems.add(missing.hint("\"pgbaton generate config\" prints a template"));
+            None
         };
         let directory_span = raw.postgres.as_ref().map(Spanned::span);
         let postgres = raw.postgres.and_then(|raw| self.postgres(raw.into_inner()));

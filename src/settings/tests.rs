@@ -169,6 +169,48 @@ fn a_folder_and_a_device_are_no_configuration() {
     }
 }
 
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("pgbaton-settings-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+#[test]
+fn a_file_that_everyone_can_write_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new("open");
+    let path = folder.0.join("pgbaton.toml");
+    std::fs::write(&path, SMALL).unwrap();
+    let overrides = Overrides { config: Some(path.clone()), node: Some("node2".to_owned()) };
+    let settings = Settings::load(&overrides).unwrap();
+    assert_eq!((settings.file.as_deref(), settings.me), (Some(path.as_path()), Some(1)));
+
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o646)).unwrap();
+    let error = Settings::load(&overrides).unwrap_err();
+    assert_eq!(error.message(), format!("the configuration {} can be written by everyone", path.display()));
+    assert_eq!(error.detail_text(), Some("its mode is 0646"));
+}
+
+#[test]
+fn a_named_pipe_does_not_make_the_reader_wait() {
+    let folder = Folder::new("pipe");
+    let path = folder.0.join("pgbaton.toml");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = Settings::load(&Overrides { config: Some(path), node: None }).unwrap_err();
+    assert!(error.message().ends_with("isn't a regular file"), "{error}");
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in ".{0,200}") {
@@ -191,7 +233,7 @@ proptest! {
         let section = &SECTIONS[section];
         let text = format!("{SMALL}\n{}\n{} = {value}\n", section.heading(), section.keys[key].name);
         if let Err(error) = Settings::from_toml(&text, "f") {
-            prop_assert!(error.message().starts_with("f"));
+            prop_assert!(error.message().starts_with('f'));
             prop_assert_eq!(error.kind(), Kind::Config);
         }
     }
