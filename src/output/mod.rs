@@ -22,6 +22,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the output depends on besides the flags; the edge collects it.
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts, not a state")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// Whether standard output is a terminal.
@@ -69,6 +70,7 @@ impl Surroundings {
 ///
 /// It can be shared between threads. When the reader of standard output goes away, the rest is swallowed
 /// quietly and [`Out::closed`] says so.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of the command line, not a state")]
 pub struct Out {
     streams: Mutex<Streams>,
     json: bool,
@@ -264,7 +266,7 @@ pub fn render_error(error: &Error, paint: Paint) -> String {
 /// Renders `label: text`; further lines are indented, and a text of several lines begins on its own.
 fn labelled(paint: Paint, label: &str, tone: Tone, text: &str) -> String {
     let text = clean(text);
-    let mut rendered = paint.with(tone, &format!("{label}:"));
+    let mut rendered = paint.with(tone, format_args!("{label}:"));
     if text.contains('\n') {
         for line in text.lines() {
             rendered.push_str("\n  ");
