@@ -31,3 +31,81 @@ pub mod settings;
 pub mod units;
 pub mod vrrp;
 pub mod watch;
+
+use clap::Parser as _;
+use cli::{Cli, ColorChoice, Globals};
+use error::{Error, Kind};
+use output::{Out, Surroundings};
+use std::ffi::OsString;
+use std::io::IsTerminal as _;
+
+/// Does what the command line says and returns the exit code of the process.
+pub fn run(arguments: Vec<OsString>) -> u8 {
+    let arguments = cli::expand(arguments);
+    match Cli::try_parse_from(&arguments) {
+        Ok(cli) => {
+            let out = Out::standard(&cli.globals, surroundings());
+            match command::dispatch(&cli, &out) {
+                Ok(()) => 0,
+                Err(error) => {
+                    out.error(cli.command.verb(), &error);
+                    error.kind().exit_code()
+                }
+            }
+        }
+        Err(answer) => not_parsed(&arguments, &answer),
+    }
+}
+
+/// Prints what clap has to say instead of a command: help, the version, or what is wrong with the line.
+fn not_parsed(arguments: &[OsString], answer: &clap::Error) -> u8 {
+    // The flags couldn't be read in order, so they are looked for.
+    let given =
+        |flag: &str| arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == flag);
+    let never = given("--color=never") || arguments.windows(2).any(|pair| pair == ["--color", "never"]);
+    let color = if never { ColorChoice::Never } else { ColorChoice::Auto };
+    let globals = Globals { json: given("--json"), color, ..Globals::default() };
+    let out = Out::standard(&globals, surroundings());
+    let printed = if answer.use_stderr() {
+        if globals.json {
+            out.error("", &usage_error(answer));
+        } else {
+            out.usage(&answer.render());
+        }
+        return Kind::Usage.exit_code();
+    } else {
+        out.help(&answer.render())
+    };
+    match printed {
+        Ok(()) => 0,
+        Err(error) => {
+            out.error("", &error);
+            error.kind().exit_code()
+        }
+    }
+}
+
+/// Returns what clap says about a line as the error of a JSON document.
+fn usage_error(answer: &clap::Error) -> Error {
+    let text = answer.render().to_string();
+    let mut parts = text.trim().splitn(2, "\n\n");
+    let message = parts.next().unwrap_or_default().trim_start_matches("error: ");
+    let error = Error::new(Kind::Usage, message.split_whitespace().collect::<Vec<_>>().join(" "));
+    match parts.next() {
+        Some(rest) => error.detail(rest),
+        None => error,
+    }
+}
+
+/// Collects what the output depends on besides the flags.
+fn surroundings() -> Surroundings {
+    let stdout = std::io::stdout();
+    let mut surroundings = Surroundings::from_environment(|name| std::env::var(name).ok());
+    surroundings.stdout_is_terminal = stdout.is_terminal();
+    surroundings.stderr_is_terminal = std::io::stderr().is_terminal();
+    if surroundings.columns.is_none() {
+        let size = rustix::termios::tcgetwinsize(&stdout).ok();
+        surroundings.columns = size.map(|size| size.ws_col).filter(|columns| *columns > 0);
+    }
+    surroundings
+}

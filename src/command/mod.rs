@@ -1,1 +1,38 @@
-//! (room: command)
+//! One file per verb: settings → observe → plan → apply → report.
+//!
+//! The only room that may use every other one; nothing but `lib.rs` uses it.
+
+pub mod generate;
+mod vrrp_check_config;
+
+use crate::cli::{Cli, Command, GenerateCommand, LogFormat, Run, VrrpCommand};
+use crate::error::{Error, Result};
+use crate::output::Out;
+use crate::output::log::{Log, LogStyle};
+
+/// Does what a parsed command line says.
+pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
+    let globals = &cli.globals;
+    match &cli.command {
+        Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),
+        Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),
+        Command::Generate(GenerateCommand::Completions(target)) => generate::completions(target, out),
+        Command::Generate(GenerateCommand::Config) => generate::config(out),
+        other => Err(Error::failed(format!("\"{}\" isn't part of this build", other.verb()))),
+    }
+}
+
+/// Opens the log of the daemon in the form that was asked for.
+pub fn daemon_log(run: &Run) -> Log {
+    let style = match run.log_format {
+        LogFormat::Journal => LogStyle::Journal,
+        LogFormat::Plain => LogStyle::Plain,
+        LogFormat::Auto => {
+            let stream = std::env::var("JOURNAL_STREAM").ok();
+            rustix::fs::fstat(std::io::stderr()).map_or(LogStyle::Plain, |about| {
+                LogStyle::detect(stream.as_deref(), about.st_dev, about.st_ino)
+            })
+        }
+    };
+    Log::stderr(style, run.log_level.into())
+}

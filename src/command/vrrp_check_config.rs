@@ -1,0 +1,70 @@
+//! `pgbaton vrrp check-config`: reads the configuration like the daemon does and shows what it means.
+
+use crate::cli::Globals;
+use crate::error::Result;
+use crate::output::Out;
+use crate::output::paint::Tone;
+use crate::output::report::Report;
+use crate::output::table::{Align, Cell, Table};
+use crate::settings::parse::write_duration;
+use crate::settings::{Node, NodeRole, Settings};
+
+pub(super) fn run(globals: &Globals, out: &Out) -> Result<()> {
+    let settings = Settings::load(&globals.overrides())?;
+    let mut report = Report::new("vrrp check-config");
+    let file = settings.file.as_deref().map_or_else(String::new, |file| file.display().to_string());
+    report.msg = format!("{file} is correct");
+    report.warnings.clone_from(&settings.warnings);
+    if out.is_json() {
+        report.add("cluster", settings.cluster.name.as_str());
+        report.add("node", settings.me().ok().map(|node| node.name.clone()));
+        report.add("nodes", settings.nodes.iter().map(|node| node.name.clone()).collect::<Vec<_>>());
+        let vips = settings.vips.iter().map(|vip| vip.address.to_string());
+        report.add("vips", vips.collect::<Vec<_>>());
+        report.add("postgres", settings.postgres.is_some());
+    } else if !globals.quiet {
+        out.result(&describe(&settings, out))?;
+    }
+    out.report(&report)
+}
+
+fn describe(settings: &Settings, out: &Out) -> String {
+    let vrrp = &settings.vrrp;
+    let mut text = format!(
+        "cluster {}: virtual router {}, an advertisement every {}, {}\n",
+        settings.cluster.name,
+        vrrp.virtual_router_id,
+        write_duration(vrrp.advert_interval),
+        if settings.postgres.is_some() { "with PostgreSQL" } else { "without PostgreSQL" },
+    );
+    for vip in &settings.vips {
+        let lease = vip
+            .lease
+            .map_or_else(|| "no lease".to_owned(), |lease| format!("lease {}", write_duration(lease)));
+        text.push_str(&format!("virtual IP {}, {lease}\n", vip.address));
+    }
+    let mut table = Table::new(&[
+        ("NODE", Align::Left),
+        ("ADDRESS", Align::Left),
+        ("ROLE", Align::Left),
+        ("PRIORITY", Align::Right),
+        ("DATA DIRECTORY", Align::Left),
+    ]);
+    for node in &settings.nodes {
+        table.row(row(settings, node));
+    }
+    text.push_str(&table.render(out.paint(), out.width()));
+    text
+}
+
+fn row(settings: &Settings, node: &Node) -> Vec<Cell> {
+    let me = settings.me().is_ok_and(|me| me.name == node.name);
+    let directory = settings.postgres_of(node).map(|postgres| postgres.data_directory.display().to_string());
+    vec![
+        Cell::new(&node.name, if me { Tone::Strong } else { Tone::Plain }),
+        node.address.to_string().into(),
+        if node.role == NodeRole::Data { "data".into() } else { "spare".into() },
+        node.priority.map_or_else(|| "-".to_owned(), |priority| priority.to_string()).into(),
+        directory.unwrap_or_else(|| "-".to_owned()).into(),
+    ]
+}
