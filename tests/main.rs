@@ -1,1 +1,4 @@
 //! Integration tests: one binary, rooms as modules.
+
+mod pg;
+mod support;
