@@ -111,8 +111,12 @@ fn template() -> &'static Path {
         if !ready.exists() {
             let folder = Folder::new();
             let fresh = folder.path().join("data");
-            must(tool("initdb").args(["-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--no-locale"])
-                .arg("-D").arg(&fresh));
+            must(
+                tool("initdb")
+                    .args(["-U", "postgres", "-A", "trust", "-N", "-E", "UTF8", "--no-locale"])
+                    .arg("-D")
+                    .arg(&fresh),
+            );
             // Two runs may get here at once; the first one's rename wins.
             let _ = std::fs::rename(&fresh, &ready);
         }
@@ -249,9 +253,9 @@ impl Cluster {
     /// Returns every process that lives in the data folder.
     pub fn processes(&self) -> Vec<i32> {
         let Ok(place) = std::fs::metadata(self.data()) else { return Vec::new() };
-        let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| {
-            entry.ok()?.file_name().to_str()?.parse::<i32>().ok()
-        });
+        let pids = std::fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
         let lives_here = |pid: &i32| {
             std::fs::metadata(format!("/proc/{pid}/cwd"))
                 .is_ok_and(|cwd| (cwd.dev(), cwd.ino()) == (place.dev(), place.ino()))

@@ -89,9 +89,8 @@ impl Finder<'_> {
                     })
                     .collect();
                 let terms: Vec<_> = several.iter().map(|(_, server)| term_of(server)).collect();
-                let clear = newest.filter(|(_, server)| {
-                    terms.iter().filter(|term| **term >= term_of(server)).count() == 1
-                });
+                let clear = newest
+                    .filter(|(_, server)| terms.iter().filter(|term| **term >= term_of(server)).count() == 1);
                 let hint = match clear {
                     Some((node, _)) => {
                         let others: Vec<&str> = several
@@ -105,8 +104,10 @@ impl Finder<'_> {
                             others.join(" and ")
                         )
                     }
-                    None => "to which of them did clients write last? stop the other now: pg_ctl stop -m fast"
-                        .to_owned(),
+                    None => {
+                        "to which of them did clients write last? stop the other now: pg_ctl stop -m fast"
+                            .to_owned()
+                    }
                 };
                 let message = format!("{} primaries: {}", several.len(), named.join(", "));
                 self.add(Severity::Critical, "two-primaries", None, message, hint);
@@ -146,7 +147,8 @@ impl Finder<'_> {
 
     fn system_ids(&mut self) {
         let ours = self.view.primary().and_then(|node| node.server.as_ref()).map(|server| &server.system_id);
-        let Some(ours) = ours.or_else(|| self.view.servers().next().map(|(_, server)| &server.system_id)) else {
+        let Some(ours) = ours.or_else(|| self.view.servers().next().map(|(_, server)| &server.system_id))
+        else {
             return;
         };
         let strangers: Vec<(&NodeView, &ServerView)> =
@@ -236,8 +238,11 @@ impl Finder<'_> {
                 let reason = told.filter(|told| {
                     matches!(told.phase.as_deref(), Some("down" | "fenced" | "held" | "releasing"))
                 });
-                if let Some((told, reason)) = reason.and_then(|told| told.reason.as_ref().map(|why| (told, why))) {
-                    let hint = told.hint.clone().unwrap_or_else(|| format!("on {}: pgbaton vrrp status", node.name));
+                if let Some((told, reason)) =
+                    reason.and_then(|told| told.reason.as_ref().map(|why| (told, why)))
+                {
+                    let hint =
+                        told.hint.clone().unwrap_or_else(|| format!("on {}: pgbaton vrrp status", node.name));
                     ("stays-down", format!("PostgreSQL is kept down: {reason}"), hint)
                 } else {
                     (
@@ -249,7 +254,10 @@ impl Finder<'_> {
             }
             Reach::Timeout => (
                 "no-answer",
-                format!("no answer{detail}: host off, cut off, or server frozen"),
+                format!(
+                    "{}: host off, cut off, or server frozen",
+                    node.detail.as_deref().unwrap_or("no answer in time")
+                ),
                 format!("does the host answer? ping {}", node.address),
             ),
             Reach::NoRoute => (
@@ -267,7 +275,9 @@ impl Finder<'_> {
                 format!("the server isn't open for connections{detail}"),
                 "is it still recovering? its log says how far it is".to_owned(),
             ),
-            Reach::Error => ("error", format!("the server can't answer{detail}"), "what does its log say?".to_owned()),
+            Reach::Error => {
+                ("error", format!("the server can't answer{detail}"), "what does its log say?".to_owned())
+            }
         };
         self.add(Severity::Warning, code, Some(node), message, hint);
     }
@@ -287,8 +297,10 @@ impl Finder<'_> {
                 if held && node.reach != Reach::Refused {
                     let phase = told.phase.as_deref().unwrap_or_default();
                     let why = told.reason.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-                    let hint = told.hint.clone().unwrap_or_else(|| format!("on {}: pgbaton vrrp status", node.name));
-                    let message = format!("the daemon has {phase} the node{why}").replace("held the", "put on hold the");
+                    let hint =
+                        told.hint.clone().unwrap_or_else(|| format!("on {}: pgbaton vrrp status", node.name));
+                    let message = format!("the daemon has {phase} the node{why}")
+                        .replace("held the", "put on hold the");
                     self.add(Severity::Warning, "daemon-held", Some(node), message, hint);
                 }
                 let confirmed = node.server.as_ref().and_then(|server| server.epoch.as_ref());
@@ -356,7 +368,13 @@ impl Finder<'_> {
     }
 
     /// Whether the standby has data that the primary hasn't: it can never follow again.
-    fn diverged(&mut self, node: &NodeView, server: &ServerView, primary: &NodeView, upstream: &ServerView) -> bool {
+    fn diverged(
+        &mut self,
+        node: &NodeView,
+        server: &ServerView,
+        primary: &NodeView,
+        upstream: &ServerView,
+    ) -> bool {
         let rebuild = "which of the two has the data you need? save it, then rebuild this node with pg_rewind or \
                        pg_basebackup";
         if let (Some(mine), Some(theirs)) = (&server.epoch, &upstream.epoch) {
@@ -369,7 +387,8 @@ impl Finder<'_> {
                 return true;
             }
             if mine.term == theirs.term && mine.promotion_id != theirs.promotion_id {
-                let message = format!("term {} was begun by another promotion than on {}", mine.term, primary.name);
+                let message =
+                    format!("term {} was begun by another promotion than on {}", mine.term, primary.name);
                 self.add(Severity::Critical, "other-promotion", Some(node), message, rebuild);
                 return true;
             }
@@ -411,7 +430,13 @@ impl Finder<'_> {
         false
     }
 
-    fn not_streaming(&mut self, node: &NodeView, server: &ServerView, primary: &NodeView, upstream: &ServerView) {
+    fn not_streaming(
+        &mut self,
+        node: &NodeView,
+        server: &ServerView,
+        primary: &NodeView,
+        upstream: &ServerView,
+    ) {
         let old = if server.timeline < upstream.timeline {
             format!("; it is on timeline {}, the primary on {}", server.timeline, upstream.timeline)
         } else {
@@ -419,7 +444,10 @@ impl Finder<'_> {
         };
         let (why, hint) = match (&server.receiver, server.upstream_configured) {
             (Some(receiver), _) => (
-                format!("its WAL receiver is {}", receiver.status.as_deref().unwrap_or("in an unknown state")),
+                format!(
+                    "its WAL receiver is {}",
+                    receiver.status.as_deref().unwrap_or("in an unknown state")
+                ),
                 "what does its log say about the connection?".to_owned(),
             ),
             (None, Some(false)) => (
@@ -431,9 +459,10 @@ impl Finder<'_> {
                 format!("does its primary_conninfo point to {}? its log says what fails", primary.address),
             ),
         };
-        let behind = server.lag_bytes.filter(|lag| *lag > 0).map_or_else(String::new, |lag| {
-            format!(", {} behind", bytes(lag))
-        });
+        let behind = server
+            .lag_bytes
+            .filter(|lag| *lag > 0)
+            .map_or_else(String::new, |lag| format!(", {} behind", bytes(lag)));
         let message = format!("doesn't stream from {}: {why}{old}{behind}", primary.name);
         self.add(Severity::Warning, "not-streaming", Some(node), message, hint);
     }
@@ -482,7 +511,10 @@ impl Finder<'_> {
                 "restarts-itself",
                 Some(node),
                 "restart_after_crash is on: the server restarts behind the daemon's back",
-                format!("on {}: ALTER SYSTEM SET restart_after_crash = off; SELECT pg_reload_conf()", node.name),
+                format!(
+                    "on {}: ALTER SYSTEM SET restart_after_crash = off; SELECT pg_reload_conf()",
+                    node.name
+                ),
             );
         }
         if server.rewindable == Some(false) {
@@ -501,7 +533,8 @@ impl Finder<'_> {
 fn sender_of<'a>(node: &NodeView, upstream: &'a ServerView) -> Option<&'a super::view::Sender> {
     let by_name = upstream.senders.iter().find(|sender| sender.name == node.name);
     by_name.or_else(|| {
-        let mut here = upstream.senders.iter().filter(|sender| sender.address.as_deref() == Some(&node.address));
+        let mut here =
+            upstream.senders.iter().filter(|sender| sender.address.as_deref() == Some(&node.address));
         // Two servers of one address: neither is surely this one.
         here.next().filter(|_| here.next().is_none())
     })
@@ -709,7 +742,8 @@ mod tests {
     fn a_standby_of_an_unknown_timeline_can_not_follow() {
         found(
             |view| {
-                let history = crate::pg::history::History::parse(timeline(5), "1\t0/3000000\tx\n\n3\t0/4000000\tx\n");
+                let history =
+                    crate::pg::history::History::parse(timeline(5), "1\t0/3000000\tx\n\n3\t0/4000000\tx\n");
                 server(view, 0).timeline = timeline(5);
                 server(view, 0).history = history.ok();
                 server(view, 1).timeline = timeline(2);
@@ -731,7 +765,8 @@ mod tests {
             sender.sent_lsn = Some(Lsn(0x0400_5AC8));
             sender.replay_lsn = Some(Lsn(0x0408_8630));
         };
-        let text = "has replayed 0/4088630, but was sent only 0/4005AC8: same timeline, other content than node1";
+        let text =
+            "has replayed 0/4088630, but was sent only 0/4005AC8: same timeline, other content than node1";
         found(change, &[("diverged", Some("node2"), Critical, text)]);
         // Standbys that didn't set a name are known by their address.
         found(
@@ -757,7 +792,12 @@ mod tests {
     #[test]
     fn data_of_a_newer_term_or_another_promotion_is_critical() {
         let epoch = |term, id: &str| {
-            Some(EpochView { term, node: "node2".to_owned(), promotion_id: id.to_owned(), timeline: timeline(3) })
+            Some(EpochView {
+                term,
+                node: "node2".to_owned(),
+                promotion_id: id.to_owned(),
+                timeline: timeline(3),
+            })
         };
         found(
             |view| {
@@ -773,7 +813,12 @@ mod tests {
         );
         found(
             |view| server(view, 1).epoch = epoch(2, "cdcd"),
-            &[("other-promotion", Some("node2"), Critical, "term 2 was begun by another promotion than on node1")],
+            &[(
+                "other-promotion",
+                Some("node2"),
+                Critical,
+                "term 2 was begun by another promotion than on node1",
+            )],
         );
         found(
             |view| server(view, 1).timeline = timeline(4),
@@ -862,11 +907,16 @@ mod tests {
     #[test]
     fn each_way_of_not_answering_has_its_own_question() {
         let cases = [
-            (Reach::Refused, "server-down", "PostgreSQL isn't running (x)", "why did it stop? its log says so"),
+            (
+                Reach::Refused,
+                "server-down",
+                "PostgreSQL isn't running (x)",
+                "why did it stop? its log says so",
+            ),
             (
                 Reach::Timeout,
                 "no-answer",
-                "no answer (x): host off, cut off, or server frozen",
+                "x: host off, cut off, or server frozen",
                 "does the host answer? ping 192.0.2.22",
             ),
             (Reach::NoRoute, "no-route", "the network has no way there (x)", "ip route get 192.0.2.22"),
@@ -944,12 +994,7 @@ mod tests {
                 told.term = Some(5);
                 view.nodes[1].daemon = DaemonView::Told(told);
             },
-            &[(
-                "term-mismatch",
-                Some("node2"),
-                Warning,
-                "the daemon is in term 5, the database in term 2",
-            )],
+            &[("term-mismatch", Some("node2"), Warning, "the daemon is in term 5, the database in term 2")],
         );
     }
 
@@ -995,7 +1040,9 @@ mod tests {
     fn a_spare_that_was_promoted_is_critical() {
         found(
             |view| {
-                server(view, 0).role = ServerRole::Standby;
+                gone(view, 0, Reach::NotAsked);
+                view.nodes[1].reach = Reach::NotAsked;
+                view.nodes[1].server = None;
                 server(view, 2).role = ServerRole::Primary;
                 view.vips[0].answer = VipAnswer::NotAsked;
             },
