@@ -19,6 +19,7 @@
 
 pub mod cli;
 pub mod command;
+pub mod daemon;
 pub mod demo;
 pub mod error;
 pub mod host;
@@ -48,7 +49,9 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
             match command::dispatch(&cli, &out) {
                 Ok(()) => 0,
                 Err(error) => {
-                    out.error(cli.command.verb(), &error);
+                    if !error.is_reported() {
+                        out.error(cli.command.verb(), &error);
+                    }
                     error.kind().exit_code()
                 }
             }

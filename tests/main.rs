@@ -1,4 +1,3 @@
 //! Integration tests: one binary, rooms as modules.
 
-mod pg;
-mod support;
+mod vrrp;

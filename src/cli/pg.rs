@@ -104,8 +104,8 @@ pub enum ForceGate {
     VipFree,
     /// The old primary must be proved to be gone
     ProofOfDeath,
-    /// The new timeline must be one that no other node has
-    TimelineUnique,
+    /// No other node that answers may have more of the write-ahead log
+    MostComplete,
 }
 
 impl ForceGate {
@@ -120,7 +120,7 @@ impl ForceGate {
             Self::NewerEpoch => "newer-epoch",
             Self::VipFree => "vip-free",
             Self::ProofOfDeath => "proof-of-death",
-            Self::TimelineUnique => "timeline-unique",
+            Self::MostComplete => "most-complete",
         }
     }
 }

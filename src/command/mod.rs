@@ -3,9 +3,14 @@
 //! The only room that may use every other one; nothing but `lib.rs` uses it.
 
 pub mod generate;
+mod finish;
+mod pg_promote;
+mod vip;
+mod vrrp_ask;
 mod vrrp_check_config;
+mod vrrp_run;
 
-use crate::cli::{Cli, Command, GenerateCommand, LogFormat, Run, VrrpCommand};
+use crate::cli::{Cli, Command, GenerateCommand, LogFormat, PgCommand, Run, VipCommand, VrrpCommand};
 use crate::error::{Error, Result};
 use crate::output::Out;
 use crate::output::log::{Log, LogStyle};
@@ -14,6 +19,14 @@ use crate::output::log::{Log, LogStyle};
 pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
     let globals = &cli.globals;
     match &cli.command {
+        Command::Vrrp(VrrpCommand::Run(args)) => vrrp_run::run(globals, args, out),
+        Command::Vrrp(VrrpCommand::Status(args)) => vrrp_ask::status(globals, args, out),
+        Command::Vrrp(VrrpCommand::Stats(args)) => vrrp_ask::stats(globals, args, out),
+        Command::Vrrp(VrrpCommand::Resign(args)) => vrrp_ask::resign(globals, args, out),
+        Command::Vip(VipCommand::Up(args)) => vip::up(globals, args, out),
+        Command::Vip(VipCommand::Down(args)) => vip::down(globals, args, out),
+        Command::Vip(VipCommand::Status(args)) => vip::status(globals, args, out),
+        Command::Pg(PgCommand::Promote(args)) => pg_promote::run(globals, args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),
         Command::Generate(GenerateCommand::Completions(target)) => generate::completions(target, out),

@@ -1,1 +1,13 @@
-//! (room: plan)
+//! The plan/apply split: what will be done, as data, before anything is touched.
+//!
+//! A [`Plan`] is what `--dry-run` prints, what `--json` reports and what [`apply`] carries out; the shell verb,
+//! the daemon and the keepalived hook all build the same ones. `step`, `plan` and `build` are pure; `apply` is
+//! the one file of this room that touches the world.
+
+pub mod apply;
+pub mod build;
+mod plan;
+pub mod step;
+
+pub use plan::{Item, Need, Plan};
+pub use step::Step;

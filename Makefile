@@ -1,0 +1,71 @@
+# The two commands of the README, and their relatives. `make help` lists them.
+# Nothing here is needed to use pgbaton: `cargo build --release` makes the binary.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+BIN := target/release/pgbaton
+# Arguments for the demo: make demo ARGS="--spare --fault freeze --advert 100ms"
+ARGS ?=
+
+APT := DEBIAN_FRONTEND=noninteractive apt-get
+BUILD_PACKAGES := gcc libc6-dev
+DEMO_PACKAGES := postgresql iproute2
+TEST_PACKAGES := $(DEMO_PACKAGES) mandoc keepalived nftables librsvg2-bin bash zsh fish
+
+# $(call install,packages): installs those of the packages that are missing, if the machine has apt-get.
+define install
+	@missing=""; for package in $(1); do \
+	  dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; \
+	done; \
+	if [ -n "$$missing" ]; then \
+	  command -v apt-get >/dev/null || { echo "missing:$$missing (no apt-get here: install them by hand)" >&2; exit 1; }; \
+	  [ "$$(id -u)" = 0 ] || { echo "missing:$$missing (not root: run apt-get install$$missing)" >&2; exit 77; }; \
+	  echo "installing:$$missing"; \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+endef
+
+.PHONY: help build demo test lint bench docs install clean
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+build: ## build the release binary
+	$(call install,$(BUILD_PACKAGES))
+	$(CARGO) build --release
+
+demo: ## a whole cluster in network namespaces, a real failover, and its picture (as root)
+	$(call install,$(BUILD_PACKAGES) $(DEMO_PACKAGES))
+	$(CARGO) build --release
+	$(BIN) demo $(ARGS)
+
+test: lint ## every test: unit, property, snapshots, simulation, namespaces with real PostgreSQL (as root)
+	@[ "$$(id -u)" = 0 ] || { echo "the namespace tests need root: run 'sudo make test'" >&2; exit 77; }
+	$(CARGO) build
+	$(CARGO) test --no-fail-fast
+
+lint: ## formatting and lints, warnings are errors
+	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --quiet -- -D warnings
+
+bench: ## the figures: outages, stages, start-up times, memory (as root; takes minutes)
+	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+	$(CARGO) build --release
+	$(CARGO) bench
+
+docs: ## rewrite man/ and completions/ from the definitions
+	PGBATON_UPDATE=1 $(CARGO) test --test integration docs
+
+PREFIX ?= /usr/local
+install: build ## install the binary, man pages and completions under PREFIX
+	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/pgbaton
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -m 0644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 0644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -D -m 0644 completions/pgbaton.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgbaton
+	install -D -m 0644 completions/_pgbaton $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pgbaton
+	install -D -m 0644 completions/pgbaton.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pgbaton.fish
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,351 @@
+//! `pg promote`: the guarded promotion by hand, or from a hook.
+//!
+//! settings → observe (the local server, the peers, the link) → gates → plan → apply → report. The daemon's
+//! failover is the same plan with the virtual IPs in it.
+
+use crate::cli::{ForceGate, Globals, Promote};
+use crate::command::finish;
+use crate::daemon::setup::slot_name;
+use crate::error::{Error, Kind, Result};
+use crate::host::clock::Deadline;
+use crate::net::netlink::Netlink;
+use crate::net::vip;
+use crate::output::Out;
+use crate::pg::conn::{ConnSettings, Host};
+use crate::pg::facts::{self, ServerFacts};
+use crate::pg::gates::{self, Evidence, Gate, GateVerdict, LocalView, PeerAnswer, PeerView, Policy};
+use crate::pg::local::LocalServer;
+use crate::pg::server::DataDirectory;
+use crate::pg::{peer, target, views};
+use crate::plan::apply::{World, epoch_id};
+use crate::plan::build::{self, Promotion};
+use crate::plan::step::Intent;
+use crate::settings::{self, NodeRole, PostgresSettings, Settings};
+use crate::units::Mac;
+use serde_json::{Map, Value, json};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How long the link is asked for the owner of the virtual IP.
+const PROBE: Duration = Duration::from_millis(100);
+
+/// Everything that is known before the decision.
+struct Observed {
+    facts: ServerFacts,
+    view: LocalView,
+    peers: Vec<PeerView>,
+    evidence: Evidence,
+    verdicts: Vec<GateVerdict>,
+}
+
+pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
+    let settings = settings(globals)?;
+    let target = Target::choose(args, settings.as_ref())?;
+    let deadline = Deadline::after(args.timeout.unwrap_or(Promote::DEFAULT_TIMEOUT));
+    let mut server = target.connect(deadline)?;
+    let observed = observe(&mut server, &target, settings.as_ref(), args, deadline)?;
+    let on_disk = server.read_intent()?;
+    let promotion = promotion(&target, &server, &observed, on_disk, deadline)?;
+    let plan = plan(&promotion, &observed);
+    let extra = document(&observed);
+    if let (true, Some(refusal)) = (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.refuses())) {
+        return refused(out, args, &plan, refusal, extra);
+    }
+    if args.dry_run.dry_run {
+        show_gates(out, &observed)?;
+        return finish::dry_run_with(out, &plan, extra);
+    }
+    finish::apply_with(out, &plan, &mut World::with_server(server), deadline, extra)
+}
+
+/// Reads the configuration and finds out which node this is, when there is one.
+fn settings(globals: &Globals) -> Result<Option<Settings>> {
+    let Some(mut settings) = Settings::load_if_present(&globals.overrides())? else { return Ok(None) };
+    let local: Vec<IpAddr> = Netlink::open()?.addresses()?.iter().map(|address| address.address.address()).collect();
+    settings.find_me(&local)?;
+    Ok(Some(settings))
+}
+
+/// The server that is promoted.
+struct Target {
+    node: String,
+    conn: ConnSettings,
+    data_directory: Option<PathBuf>,
+    promote_within: Duration,
+    /// Whether a daemon looks after this node: then no start may make the server writable by itself.
+    guarded: bool,
+    slots: Vec<String>,
+}
+
+impl Target {
+    /// Flags first, then the configuration, then what libpq would use.
+    fn choose(args: &Promote, settings: Option<&Settings>) -> Result<Self> {
+        let me = settings.map(Settings::me).transpose()?;
+        if let Some(me) = me.filter(|me| me.role == NodeRole::Spare) {
+            return Err(Error::refused(format!("{} is a spare: it never becomes the primary", me.name))
+                .hint("promote a data node, or change its role in the configuration first"));
+        }
+        let configured: Option<PostgresSettings> = settings.zip(me).and_then(|(settings, me)| settings.postgres_of(me));
+        let mut postgres = configured.clone().unwrap_or_else(|| {
+            let mut postgres = PostgresSettings::new(PathBuf::new());
+            let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+            postgres.port = text("PGPORT").and_then(|port| port.parse().ok()).unwrap_or(postgres.port);
+            postgres.user = text("PGUSER").unwrap_or(postgres.user);
+            postgres.database = text("PGDATABASE").unwrap_or(postgres.database);
+            postgres
+        });
+        if let Some(port) = args.port {
+            postgres.port = port;
+        }
+        if let Some(user) = &args.user {
+            postgres.user.clone_from(user);
+        }
+        if let Some(database) = &args.dbname {
+            postgres.database.clone_from(database);
+        }
+        let given = args.host.clone().or_else(|| configured.is_none().then(|| std::env::var("PGHOST").ok()).flatten());
+        let conn = match given.as_deref() {
+            None => target::local(&postgres, "pg promote"),
+            Some(folder) if folder.starts_with('/') => {
+                postgres.socket_directory = PathBuf::from(folder);
+                target::local(&postgres, "pg promote")
+            }
+            Some(host) => target::with_host(Host::Tcp(address(host)?, postgres.port), &postgres, "pg promote"),
+        };
+        let data_directory =
+            args.data_directory.clone().or_else(|| configured.map(|configured| configured.data_directory));
+        Ok(Self {
+            node: me.map_or_else(hostname, |me| me.name.clone()),
+            conn,
+            data_directory,
+            promote_within: args.timeout.unwrap_or(postgres.promote_timeout),
+            guarded: me.is_some(),
+            slots: settings.map_or_else(Vec::new, |settings| settings.peers().map(|peer| slot_name(&peer.name)).collect()),
+        })
+    }
+
+    /// Connects, and opens the data directory that was named or that the server names.
+    fn connect(&self, deadline: Deadline) -> Result<LocalServer> {
+        if let Some(path) = &self.data_directory {
+            let data = DataDirectory::open(path)?;
+            if data.postmaster()?.is_none() {
+                return Err(not_running(path));
+            }
+            return Ok(LocalServer::new(&self.node, self.conn.clone(), data));
+        }
+        let mut session = crate::pg::conn::Session::connect(&self.conn, deadline)?;
+        let seen = facts::observe(&mut session, deadline)?;
+        let path = seen.data_directory.map(PathBuf::from).ok_or_else(|| {
+            Error::new(Kind::Permission, "this role may not see where the data directory is")
+                .hint("name it with --data-directory, or connect as a member of pg_monitor")
+        })?;
+        Ok(LocalServer::new(&self.node, self.conn.clone(), DataDirectory::open(&path)?))
+    }
+}
+
+fn not_running(path: &std::path::Path) -> Error {
+    Error::new(Kind::Unreachable, "PostgreSQL isn't running on this node")
+        .detail(path.display())
+        .hint("start it as a standby first: a server that is down can't be promoted")
+}
+
+fn address(host: &str) -> Result<IpAddr> {
+    use std::net::ToSocketAddrs as _;
+    if let Ok(address) = host.parse() {
+        return Ok(address);
+    }
+    let mut found = (host, 0).to_socket_addrs().map_err(|error| {
+        Error::new(Kind::Unreachable, format!("can't find the address of \"{host}\"")).detail(error)
+    })?;
+    found
+        .next()
+        .map(|address| address.ip())
+        .ok_or_else(|| Error::new(Kind::Unreachable, format!("\"{host}\" has no address")))
+}
+
+fn hostname() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() { "local".to_owned() } else { name }
+}
+
+/// Looks at the local server, the peers and the link, and judges the gates.
+fn observe(
+    server: &mut LocalServer,
+    target: &Target,
+    settings: Option<&Settings>,
+    args: &Promote,
+    deadline: Deadline,
+) -> Result<Observed> {
+    let facts = facts::observe(server.session(deadline)?, deadline)?;
+    let view = views::local(&facts)?;
+    let ask_timeout = settings.map_or(Duration::from_secs(1), |settings| settings.guard.ask_timeout.max(Duration::from_secs(1)));
+    let peers = match settings {
+        Some(settings) => ask_peers(settings, deadline.within(ask_timeout))?,
+        None => Vec::new(),
+    };
+    // A node that has the address itself is not evidence against itself.
+    let vip_answered_by = if view.in_recovery { settings.map(probe_vips).transpose()?.flatten() } else { None };
+    let evidence = Evidence { farewell: None, vip_answered_by };
+    let policy = policy(settings, args, target);
+    let verdicts = gates::evaluate(&view, &peers, &policy, &evidence);
+    Ok(Observed { facts, view, peers, evidence, verdicts })
+}
+
+fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Policy {
+    let availability = match settings.map(|settings| settings.guard.availability) {
+        Some(settings::Availability::Prefer) => gates::Availability::Prefer,
+        // Without a configuration there are no peers to ask: the operator answers for them.
+        None if !target.guarded => gates::Availability::Prefer,
+        _ => gates::Availability::Hold,
+    };
+    let max_lag = args.max_lag.or_else(|| settings.and_then(|settings| settings.guard.max_lag));
+    Policy { availability, max_lag, forced: args.force.iter().map(|gate| forced(*gate)).collect() }
+}
+
+fn forced(gate: ForceGate) -> Gate {
+    match gate {
+        ForceGate::InRecovery => Gate::InRecovery,
+        ForceGate::SystemId => Gate::SystemId,
+        ForceGate::ReplayNotPaused => Gate::ReplayNotPaused,
+        ForceGate::Lag => Gate::Lag,
+        ForceGate::PeerPrimary => Gate::PeerPrimary,
+        ForceGate::NewerEpoch => Gate::NewerEpoch,
+        ForceGate::MostComplete => Gate::MostComplete,
+        ForceGate::VipFree => Gate::VipFree,
+        ForceGate::ProofOfDeath => Gate::ProofOfDeath,
+    }
+}
+
+fn ask_peers(settings: &Settings, until: Deadline) -> Result<Vec<PeerView>> {
+    let mut questions = Vec::new();
+    for node in settings.peers() {
+        let Some(postgres) = settings.postgres_of(node) else { continue };
+        let conn = target::peer(node, &postgres, "pg promote");
+        let name = node.name.clone();
+        questions.push((name, std::thread::spawn(move || peer::ask(&conn, until))));
+    }
+    Ok(questions
+        .into_iter()
+        .map(|(node, question)| {
+            let answer = question.join().unwrap_or(PeerAnswer::Silent { why: "the question failed".to_owned() });
+            PeerView { node, answer }
+        })
+        .collect())
+}
+
+fn probe_vips(settings: &Settings) -> Result<Option<Mac>> {
+    // Without the right to send ARP the gate can only say that it doesn't know; SQL has asked already.
+    if crate::net::caps::require_net_raw().is_err() {
+        return Ok(None);
+    }
+    let mut netlink = Netlink::open()?;
+    let addresses = netlink.addresses()?;
+    let link = crate::daemon::setup::node_link(settings, &mut netlink, &addresses)?;
+    let until = Deadline::after(PROBE);
+    for vip in &settings.vips {
+        if addresses.iter().any(|address| address.address.address() == vip.address.address()) {
+            continue;
+        }
+        if let Some(mac) = vip::probe(&link, vip.address, until)? {
+            return Ok(Some(mac));
+        }
+    }
+    Ok(None)
+}
+
+/// Finds the intent of this promotion: the one that was cut short, or a new one.
+fn promotion(
+    target: &Target,
+    server: &LocalServer,
+    observed: &Observed,
+    on_disk: Option<Intent>,
+    deadline: Deadline,
+) -> Result<Promotion> {
+    let term = gates::next_term(&observed.view, &observed.peers);
+    let epoch = observed.view.epoch.as_ref();
+    let in_recovery = observed.view.in_recovery;
+    // In recovery an old intent's term may have been passed by others; afterwards it is what was promoted.
+    let on_disk = on_disk.filter(|intent| !in_recovery || intent.term >= term);
+    let recorded = |intent: &Intent| epoch.is_some_and(|epoch| epoch.promotion_id == intent.promotion_id);
+    let (intent, epoch_recorded, intent_on_disk) = match (&on_disk, epoch) {
+        (Some(intent), _) => (intent.clone(), recorded(intent), true),
+        (None, Some(epoch)) if !in_recovery && epoch.timeline == observed.view.timeline => (
+            Intent { node: epoch.node.clone(), term: epoch.term, promotion_id: epoch.promotion_id },
+            true,
+            false,
+        ),
+        (None, _) => (Intent { node: target.node.clone(), term, promotion_id: epoch_id()? }, false, false),
+    };
+    Ok(Promotion {
+        in_recovery,
+        intent,
+        epoch_recorded,
+        intent_on_disk,
+        within: target.promote_within.min(deadline.left()),
+        protect_start: target.guarded,
+        protected: server.data().has_standby_signal(),
+        slots: target.slots.clone(),
+    })
+}
+
+fn plan(promotion: &Promotion, observed: &Observed) -> crate::plan::Plan {
+    let mut plan = build::promote(promotion);
+    if observed.view.in_recovery {
+        plan.warnings = observed.verdicts.iter().filter(|gate| gate.warns()).map(|gate| gate.why.clone()).collect();
+    }
+    plan
+}
+
+fn document(observed: &Observed) -> Map<String, Value> {
+    let peers: Map<String, Value> =
+        observed.peers.iter().map(|peer| (peer.node.clone(), json!(peer.answer.to_string()))).collect();
+    let mut extra = Map::new();
+    extra.insert("gates".to_owned(), json!(observed.verdicts));
+    extra.insert("peers".to_owned(), Value::Object(peers));
+    extra.insert("timeline".to_owned(), json!(observed.view.timeline));
+    extra.insert("server_version".to_owned(), json!(observed.facts.server_version));
+    extra.insert("vip_answered_by".to_owned(), json!(observed.evidence.vip_answered_by));
+    extra
+}
+
+/// Shows every gate with its verdict; for `--dry-run`.
+fn show_gates(out: &Out, observed: &Observed) -> Result<()> {
+    use crate::output::paint::Tone;
+    use crate::output::table::{Align, Cell, Table};
+    if out.is_json() || !observed.view.in_recovery {
+        return Ok(());
+    }
+    let mut table = Table::new(&[("GATE", Align::Left), ("VERDICT", Align::Left), ("WHY", Align::Left)]);
+    for gate in &observed.verdicts {
+        let (word, tone) = match gate.verdict {
+            gates::Verdict::Pass => ("pass", Tone::Good),
+            gates::Verdict::Warn => ("warn", Tone::Warn),
+            gates::Verdict::Refuse => ("refuse", Tone::Bad),
+        };
+        table.row(vec![Cell::new(gate.gate.name(), Tone::Plain), Cell::new(word, tone), Cell::new(&gate.why, Tone::Plain)]);
+    }
+    out.result(&table.render(out.paint(), out.width()))
+}
+
+fn refused(
+    out: &Out,
+    args: &Promote,
+    plan: &crate::plan::Plan,
+    refusal: &GateVerdict,
+    extra: Map<String, Value>,
+) -> Result<()> {
+    let mut error = Error::refused(format!("not promoting: {}", refusal.why)).detail(format!("gate {}", refusal.gate.name()));
+    if let Some(hint) = &refusal.hint {
+        error = error.hint(hint.clone());
+    }
+    if !out.is_json() {
+        return Err(error);
+    }
+    let mut report = crate::output::report::Report::new(&plan.verb);
+    report.dry_run = args.dry_run.dry_run;
+    report.extra = extra;
+    report.fail(&error);
+    out.report(&report)?;
+    Err(error.reported())
+}

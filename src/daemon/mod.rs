@@ -1,0 +1,21 @@
+//! The daemon behind `vrrp run`: one thread that waits for events, and threads for everything that may block.
+//!
+//! ```text
+//!  raw sockets ─┐                                 ┌─ worker   (plans: SQL, netlink, signals)
+//!  netlink ─────┤                                 ├─ watch    (health of the local server)
+//!  timerfd ─────┼─▶ event_loop ─▶ router ─▶ supervisor ─▶ orders ─┼─ askers   (one per peer, one for the link)
+//!  signalfd ────┤        ▲                        ├─ reporter (tells the primary's database how this node is)
+//!  pidfd ───────┘        └──────── messages ◀─────┴─ control  (the socket behind `vrrp status`)
+//! ```
+//!
+//! The loop's thread never connects, never runs a child and never waits for anything but the next event.
+
+pub mod control;
+mod event_loop;
+mod recorder;
+mod reporter;
+pub mod setup;
+mod worker;
+
+pub use event_loop::run;
+pub use setup::Parts;

@@ -1,0 +1,312 @@
+//! From settings to the parts of a daemon: everything that can be refused is refused here, before anything runs.
+
+use super::control;
+use super::event_loop::{Database, Mailbox, Message};
+use super::reporter::Reporter;
+use super::worker::{self, Askers, PlanConfig};
+use crate::error::{Error, Kind, Result};
+use crate::host::lock::Lock;
+use crate::host::sdnotify::SdNotify;
+use crate::net::caps;
+use crate::net::netlink::{Address, Link, Netlink};
+use crate::net::socket::{Delivery, VrrpSocket};
+use crate::output::log::Log;
+use crate::pg::conn::ConnSettings;
+use crate::pg::gates::Policy;
+use crate::pg::server::DataDirectory;
+use crate::pg::target;
+use crate::plan::build::{StopBounds, Vip};
+use crate::promotion::supervisor::{self, Supervisor};
+use crate::settings::{self, NodeRole, PostgresSettings, Settings};
+use crate::vrrp::checksum::ChecksumForm;
+use crate::vrrp::config::Config as RouterConfig;
+use crate::vrrp::router::Router;
+use crate::vrrp::types::{AdverInterval, Priority, Vrid};
+use crate::vrrp::wire::RxPolicy;
+use crate::watch::{self, Watch};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A spare has no priority: it listens and never asks.
+const SPARE_PRIORITY: u8 = 1;
+/// How often a node that must wait asks again.
+const RETRY: Duration = Duration::from_millis(500);
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// What the loop is made of.
+#[derive(Debug)]
+pub struct Parts {
+    pub(super) node: Node,
+    pub(super) router: Router,
+    pub(super) supervisor: Option<Supervisor>,
+    pub(super) log: Log,
+    pub(super) control_socket: PathBuf,
+    pub(super) notify: SdNotify,
+    /// Held for as long as the daemon lives: one daemon per node.
+    pub(super) lock: Lock,
+}
+
+/// What the loop knows of its node.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) cluster: String,
+    pub(super) name: String,
+    pub(super) link: Link,
+    pub(super) source: IpAddr,
+    pub(super) vips: Vec<Vip>,
+    pub(super) policy: RxPolicy,
+    pub(super) checksum: ChecksumForm,
+    peers: Vec<(String, IpAddr)>,
+    database: Option<DatabaseConfig>,
+}
+
+#[derive(Debug)]
+struct DatabaseConfig {
+    watch: watch::Config,
+    plan: PlanConfig,
+    peers: Vec<(String, ConnSettings)>,
+    report_to: Vec<ConnSettings>,
+}
+
+impl Parts {
+    /// Checks everything a daemon needs and makes it ready to run.
+    ///
+    /// # Errors
+    /// Missing capabilities, no such interface, a virtual IP outside every network of the interface, a data
+    /// directory that isn't one, another daemon that runs for this node.
+    pub fn prepare(settings: &mut Settings, log: Log) -> Result<Self> {
+        caps::require_net_admin()?;
+        caps::require_net_raw()?;
+        let mut netlink = Netlink::open()?;
+        let addresses = netlink.addresses()?;
+        let local: Vec<IpAddr> = addresses.iter().map(|address| address.address.address()).collect();
+        settings.find_me(&local)?;
+        let settings: &Settings = settings;
+        let me = settings.me()?;
+        let link = node_link(settings, &mut netlink, &addresses)?;
+        let vips = vips_on(settings, &link, &addresses)?;
+        let router = Router::new(router_config(settings, &vips)?).map_err(|error| Error::config(error.to_string()))?;
+        let database = match settings.postgres_of(me) {
+            Some(postgres) => Some(database_config(settings, &postgres, &vips)?),
+            None => None,
+        };
+        let supervisor = database.as_ref().map(|_| Supervisor::new(supervisor_config(settings, &router)));
+        let node = Node {
+            cluster: settings.cluster.name.clone(),
+            name: me.name.clone(),
+            link,
+            source: me.address,
+            vips,
+            policy: router.config().rx_policy(),
+            checksum: match settings.vrrp.checksum {
+                settings::Checksum::PseudoHeader => ChecksumForm::PseudoHeader,
+                settings::Checksum::Rfc9568 => ChecksumForm::MessageOnly,
+            },
+            peers: settings.peers().map(|peer| (peer.name.clone(), peer.address)).collect(),
+            database,
+        };
+        runtime_directory(settings)?;
+        let lock = Lock::acquire(&settings.lock_file(me), "vrrp run", LOCK_WAIT)?;
+        Ok(Self { node, router, supervisor, log, control_socket: settings.control_socket(me), notify: SdNotify::from_env(), lock })
+    }
+}
+
+impl Node {
+    /// Opens the VRRP sockets.
+    pub(super) fn open_socket(&self) -> Result<VrrpSocket> {
+        let vrids = [self.policy.vrid.get()];
+        match self.source {
+            IpAddr::V4(source) => VrrpSocket::open_v4(&self.link, Delivery::Multicast, source, &vrids),
+            IpAddr::V6(source) => VrrpSocket::open_v6(&self.link, Delivery::Multicast, source, &vrids),
+        }
+    }
+
+    /// Returns the name of the node that speaks from this address, or the address.
+    pub(super) fn name_of(&self, address: IpAddr) -> String {
+        self.peers
+            .iter()
+            .find(|(_, peer)| *peer == address)
+            .map_or_else(|| address.to_string(), |(name, _)| name.clone())
+    }
+
+    /// Starts the watch, the worker and the reporter, if there is a database.
+    pub(super) fn start_database_threads(&self, mailbox: &Mailbox) -> Result<Option<Database>> {
+        let Some(config) = &self.database else { return Ok(None) };
+        let failed = |error: std::io::Error| Error::failed("can't start a thread").detail(error);
+        let seen = mailbox.clone();
+        let watch = Watch::start(config.watch.clone(), move |look| seen.send(Message::Seen(look))).map_err(failed)?;
+        let told = mailbox.clone();
+        let jobs = worker::start(config.plan.clone(), move |news| {
+            told.send(Message::Worker(news));
+        })
+        .map_err(failed)?;
+        let reporter = Reporter::start(config.report_to.clone()).map_err(failed)?;
+        Ok(Some(Database { watch, jobs, askers: Askers::new(config.peers.clone()), reporter }))
+    }
+}
+
+/// Finds the interface of this node: the configured one, or the one that carries its address.
+pub fn node_link(settings: &Settings, netlink: &mut Netlink, addresses: &[Address]) -> Result<Link> {
+    let me = settings.me()?;
+    let carrier = addresses.iter().find(|address| address.address.address() == me.address);
+    let Some(carrier) = carrier else {
+        return Err(Error::config(format!("no interface has the address {} of {}", me.address, me.name))
+            .hint("is the network up? `ip address` shows what there is"));
+    };
+    let links = netlink.links()?;
+    let link = match settings.interface_of(me) {
+        Some(name) => links
+            .into_iter()
+            .find(|link| link.name == name)
+            .ok_or_else(|| Error::config(format!("there is no interface \"{name}\"")).hint("ip -brief link"))?,
+        None => links
+            .into_iter()
+            .find(|link| link.index == carrier.index)
+            .ok_or_else(|| Error::failed("the interface went away"))?,
+    };
+    if link.index != carrier.index {
+        return Err(Error::config(format!("interface \"{}\" doesn't have the address {} of {}", link.name, me.address, me.name))
+            .hint("adverts are sent from that address: name the interface that has it, or leave vrrp.interface out"));
+    }
+    Ok(link)
+}
+
+/// Checks that each virtual IP belongs to a network of the interface.
+fn vips_on(settings: &Settings, link: &Link, addresses: &[Address]) -> Result<Vec<Vip>> {
+    let mut vips = Vec::new();
+    for vip in &settings.vips {
+        if vip.interface.as_deref().is_some_and(|interface| interface != link.name) {
+            return Err(Error::config(format!("{} is to be on another interface than the adverts", vip.address))
+                .detail(format!("adverts go out on {}", link.name))
+                .hint("remove the interface of the [[vip]], or set vrrp.interface to it"));
+        }
+        let inside = addresses.iter().any(|address| {
+            address.index == link.index
+                && address.address.address() != vip.address.address()
+                && address.address.contains(vip.address.address())
+        });
+        if !inside {
+            return Err(outside_subnet(vip.address, &link.name, addresses.iter().filter(|a| a.index == link.index)));
+        }
+        vips.push(Vip {
+            address: vip.address,
+            interface: link.name.clone(),
+            label: vip.label.clone(),
+            lease: vip.lease,
+        });
+    }
+    Ok(vips)
+}
+
+/// The error for a virtual IP that no network of the interface contains.
+pub fn outside_subnet<'a>(
+    vip: crate::units::InterfaceAddress,
+    interface: &str,
+    addresses: impl Iterator<Item = &'a Address>,
+) -> Error {
+    let have: Vec<String> = addresses.map(|address| address.address.to_string()).collect();
+    Error::config(format!("{vip} isn't in a network of {interface}"))
+        .detail(if have.is_empty() { format!("{interface} has no address") } else { format!("{interface} has {}", have.join(", ")) })
+        .hint("clients could not reach it there: correct the address, its prefix length or the interface")
+}
+
+fn router_config(settings: &Settings, vips: &[Vip]) -> Result<RouterConfig> {
+    let me = settings.me()?;
+    let bad = |error: crate::vrrp::types::ValueError| Error::config(error.to_string());
+    let vrid = Vrid::try_from(settings.vrrp.virtual_router_id).map_err(bad)?;
+    let addresses = vips.iter().map(|vip| vip.address.address()).collect();
+    let mut config = if settings.postgres.is_some() {
+        RouterConfig::guarded(vrid, me.address, addresses)
+    } else {
+        RouterConfig { preempt: settings.vrrp.preempt, preempt_delay: settings.vrrp.preempt_delay, accept: true, ..RouterConfig::new(vrid, me.address, addresses) }
+    };
+    config.priority = Priority(me.priority.unwrap_or(SPARE_PRIORITY));
+    config.interval = AdverInterval::from_duration(settings.vrrp.advert_interval).map_err(bad)?;
+    config.startup_delay = settings.vrrp.start_delay;
+    Ok(config)
+}
+
+fn supervisor_config(settings: &Settings, router: &Router) -> supervisor::Config {
+    let availability = match settings.guard.availability {
+        settings::Availability::Hold => crate::pg::gates::Availability::Hold,
+        settings::Availability::Prefer => crate::pg::gates::Availability::Prefer,
+    };
+    let me = settings.me().ok();
+    supervisor::Config {
+        node: me.map_or_else(String::new, |me| me.name.clone()),
+        electable: me.is_some_and(|me| me.role == NodeRole::Data),
+        peers: settings.peers().map(|peer| (peer.name.clone(), peer.address)).collect(),
+        policy: Policy { availability, max_lag: settings.guard.max_lag, ..Policy::default() },
+        ask_timeout: settings.guard.ask_timeout,
+        retry: RETRY,
+        // Others go ahead without this node only where that was chosen; and they wait for a down interval,
+        // of which this leaves one interval for the stop.
+        isolation: (availability == crate::pg::gates::Availability::Prefer)
+            .then(|| router.config().interval.as_duration() * 2),
+    }
+}
+
+fn database_config(settings: &Settings, postgres: &PostgresSettings, vips: &[Vip]) -> Result<DatabaseConfig> {
+    let me = settings.me()?;
+    // Refuses what isn't a data directory now, not at the first failover.
+    DataDirectory::open(&postgres.data_directory)?;
+    let conn = target::local(postgres, "vrrp run");
+    let peers: Vec<(String, ConnSettings)> = settings
+        .peers()
+        .filter_map(|peer| settings.postgres_of(peer).map(|postgres| (peer, postgres)))
+        .map(|(peer, postgres)| Ok((peer.name.clone(), target::peer(peer, &postgres, "vrrp run"))))
+        .collect::<Result<_>>()?;
+    let report_to = std::iter::once(conn.clone()).chain(peers.iter().map(|(_, conn)| conn.clone())).collect();
+    Ok(DatabaseConfig {
+        watch: watch::Config {
+            conn: conn.clone(),
+            data_directory: postgres.data_directory.clone(),
+            interval: postgres.probe_interval,
+            timeout: postgres.probe_timeout,
+        },
+        plan: PlanConfig {
+            node: me.name.clone(),
+            conn,
+            data_directory: postgres.data_directory.clone(),
+            vips: if me.role == NodeRole::Data { vips.to_vec() } else { Vec::new() },
+            slots: settings.peers().map(|peer| slot_name(&peer.name)).collect(),
+            stop: StopBounds { fast: postgres.stop_timeout, immediate: postgres.stop_timeout },
+            promote_within: postgres.promote_timeout,
+            connect_within: postgres.connect_timeout,
+        },
+        peers,
+        report_to,
+    })
+}
+
+/// Returns the name of a node's replication slot; slots allow no hyphen.
+pub fn slot_name(node: &str) -> String {
+    node.replace('-', "_")
+}
+
+/// Makes the runtime directory if it is missing and this user may.
+fn runtime_directory(settings: &Settings) -> Result<()> {
+    let directory = &settings.cluster.runtime_directory;
+    std::fs::create_dir_all(directory).map_err(|error| {
+        let kind = if error.kind() == std::io::ErrorKind::PermissionDenied { Kind::Permission } else { Kind::Failed };
+        Error::new(kind, format!("can't make {}", directory.display()))
+            .detail(error)
+            .hint("systemd's RuntimeDirectory=pgbaton makes it; otherwise: install -d -o postgres -m 0750 that directory, or set cluster.runtime_directory")
+    })
+}
+
+/// Where the local daemon of these settings listens.
+pub fn control_path(settings: &mut Settings) -> Result<PathBuf> {
+    let mut netlink = Netlink::open()?;
+    let local: Vec<IpAddr> = netlink.addresses()?.iter().map(|address| address.address.address()).collect();
+    settings.find_me(&local)?;
+    let me = settings.me()?;
+    Ok(settings.control_socket(me))
+}
+
+/// Asks the local daemon.
+pub fn ask_daemon(settings: &mut Settings, request: control::Request, patience: Duration) -> Result<serde_json::Value> {
+    let path = control_path(settings)?;
+    control::ask(&path, request, crate::host::clock::Deadline::after(patience))
+}

@@ -1,0 +1,99 @@
+//! The server on this machine, as steps act on it: its data directory, one session, and the intent on disk.
+
+use super::conn::{ConnSettings, Session};
+use super::server::{DataDirectory, StopReport};
+use crate::error::{Error, Kind, Result};
+use crate::host::clock::Deadline;
+use crate::host::files;
+use crate::plan::step::Intent;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The name of the intent's file inside the data directory: beside what it is about, owned by its owner.
+pub const INTENT_FILE: &str = "pgbaton.intent";
+const INTENT_MODE: u32 = 0o600;
+const INTENT_LIMIT: u64 = 4096;
+
+/// The local server.
+#[derive(Debug)]
+pub struct LocalServer {
+    node: String,
+    conn: ConnSettings,
+    data: DataDirectory,
+    session: Option<Session>,
+}
+
+impl LocalServer {
+    /// Creates the handle; connects when a session is first needed.
+    pub fn new(node: impl Into<String>, conn: ConnSettings, data: DataDirectory) -> Self {
+        Self { node: node.into(), conn, data, session: None }
+    }
+
+    /// Returns the node's name.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// Returns the data directory.
+    pub fn data(&self) -> &DataDirectory {
+        &self.data
+    }
+
+    /// Returns a session that works: the open one, or a new one.
+    ///
+    /// # Errors
+    /// Those of connecting; [`Kind::Unreachable`] when nothing listens.
+    pub fn session(&mut self, deadline: Deadline) -> Result<&mut Session> {
+        if self.session.as_ref().is_none_or(|session| session.spent().is_some()) {
+            self.session = Some(Session::connect(&self.conn, deadline)?);
+        }
+        self.session.as_mut().ok_or_else(|| Error::new(Kind::Unreachable, "no session"))
+    }
+
+    /// Closes the session, so that the next use connects anew.
+    pub fn hang_up(&mut self) {
+        self.session = None;
+    }
+
+    /// Writes the intent down, durably, before the promotion it is about.
+    pub fn write_intent(&self, intent: &Intent) -> Result<()> {
+        let text = serde_json::to_vec(intent).map_err(|error| Error::failed("can't write the intent").detail(error))?;
+        files::write_atomic(&self.intent_path(), &text, INTENT_MODE)
+    }
+
+    /// Reads the intent of an earlier run; another node's (it travels with a copied data directory) is not ours.
+    pub fn read_intent(&self) -> Result<Option<Intent>> {
+        let path = self.intent_path();
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = files::read_limited(&path, INTENT_LIMIT)?;
+        match serde_json::from_slice::<Intent>(&text) {
+            Ok(intent) if intent.node == self.node => Ok(Some(intent)),
+            Ok(_) => Ok(None),
+            Err(error) => Err(Error::failed(format!("{} can't be read", path.display()))
+                .detail(error)
+                .hint(format!("is it damaged? if no promotion is under way: rm {}", path.display()))),
+        }
+    }
+
+    /// Takes the intent away; absent is fine.
+    pub fn clear_intent(&self) -> Result<()> {
+        match std::fs::remove_file(self.intent_path()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::failed(format!("can't remove {}", self.intent_path().display())).detail(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops the server for sure; see [`DataDirectory::stop_for_sure`].
+    pub fn stop_for_sure(&mut self, fast: Duration, immediate: Duration) -> Result<StopReport> {
+        self.hang_up();
+        self.data.stop_for_sure(fast, immediate)
+    }
+
+    fn intent_path(&self) -> PathBuf {
+        self.data.path().join(INTENT_FILE)
+    }
+}

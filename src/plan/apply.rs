@@ -1,0 +1,285 @@
+//! Where a plan touches the world: each step is carried out by the room that knows how, in order.
+//!
+//! The same [`World`] serves the shell verbs and the daemon's worker thread. A step that is already done
+//! changes nothing; the first failure of a step that matters stops the plan.
+
+use super::step::{Intent, Step};
+use super::{Need, Plan};
+use crate::error::{Error, Kind, Result};
+use crate::host::clock::{self, Deadline};
+use crate::host::files;
+use crate::net::arp::ArpSocket;
+use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
+use crate::net::vip;
+use crate::output::report::{StepReport, StepStatus};
+use crate::pg::local::LocalServer;
+use crate::pg::{epoch, promote};
+use crate::units::{InterfaceAddress, Moment};
+use serde_json::Value;
+use std::time::Duration;
+
+/// What is told while a plan runs.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// A step began.
+    Started {
+        /// When.
+        at: Moment,
+        /// Its stable name.
+        step: &'static str,
+        /// What it does.
+        describe: String,
+    },
+    /// A step ended.
+    Done {
+        /// When.
+        at: Moment,
+        /// Its stable name.
+        step: &'static str,
+        /// How it ended.
+        report: StepReport,
+    },
+}
+
+/// How a plan ended.
+#[derive(Debug)]
+pub struct Outcome {
+    /// One report per step.
+    pub steps: Vec<StepReport>,
+    /// Whether anything was changed.
+    pub changed: bool,
+    /// What went wrong in steps the service can do without.
+    pub warnings: Vec<String>,
+    /// The failure that stopped the plan.
+    pub error: Option<Error>,
+}
+
+/// What a step did.
+struct Applied {
+    changed: bool,
+    detail: Option<String>,
+}
+
+impl Applied {
+    fn changed(detail: impl Into<String>) -> Self {
+        Self { changed: true, detail: Some(detail.into()) }
+    }
+
+    fn unchanged(detail: impl Into<String>) -> Self {
+        Self { changed: false, detail: Some(detail.into()) }
+    }
+}
+
+/// The handles through which steps act; opened when first needed.
+#[derive(Debug, Default)]
+pub struct World {
+    netlink: Option<Netlink>,
+    server: Option<LocalServer>,
+}
+
+impl World {
+    /// Creates a world without a database server: addresses only.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Creates a world with the local server.
+    pub fn with_server(server: LocalServer) -> Self {
+        Self { netlink: None, server: Some(server) }
+    }
+
+    /// Returns the local server.
+    pub fn server(&mut self) -> Result<&mut LocalServer> {
+        self.server.as_mut().ok_or_else(|| {
+            Error::config("no PostgreSQL is configured").hint("add a [postgres] section with data_directory, or pass --data-directory")
+        })
+    }
+
+    /// Returns the netlink socket.
+    pub fn netlink(&mut self) -> Result<&mut Netlink> {
+        if self.netlink.is_none() {
+            self.netlink = Some(Netlink::open()?);
+        }
+        self.netlink.as_mut().ok_or_else(|| Error::failed("can't open a netlink socket"))
+    }
+
+    fn link(&mut self, interface: &str) -> Result<Link> {
+        vip::find_link(self.netlink()?, interface)
+    }
+
+    /// Carries out one step.
+    fn apply(&mut self, step: &Step, deadline: Deadline) -> Result<Applied> {
+        match step {
+            Step::ProbeAddress { vip, interface, wait } => self.probe(*vip, interface, deadline.within(*wait)),
+            Step::AddAddress { vip, interface, label, lease } => {
+                self.add_address(*vip, interface, label.as_deref(), *lease)
+            }
+            Step::Announce { vip, interface } => {
+                let link = self.link(interface)?;
+                vip::announce(&link, vip.address())?;
+                Ok(Applied::changed(format!("{} is at {}", vip.address(), link.mac.map_or_else(String::new, |mac| mac.to_string()))))
+            }
+            Step::RemoveAddress { vip, interface } => {
+                let link = self.link(interface)?;
+                match self.netlink()?.delete_address(link.index, *vip)? {
+                    Change::Unchanged => Ok(Applied::unchanged(format!("{interface} doesn't have it"))),
+                    Change::Added | Change::Replaced | Change::Removed => Ok(Applied::changed("removed")),
+                }
+            }
+            Step::RecordIntent(intent) => {
+                self.server()?.write_intent(intent)?;
+                Ok(Applied::changed(format!("promotion {}", intent.promotion_id)))
+            }
+            Step::Promote { within } => {
+                let session = self.server()?.session(deadline)?;
+                let promoted = promote::promote(session, deadline.within(*within))?;
+                let detail = format!("timeline {}, {:.1} ms", promoted.timeline, promoted.took.as_secs_f64() * 1000.0);
+                Ok(if promoted.changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
+            }
+            Step::RecordEpoch(intent) => self.record_epoch(intent, deadline),
+            Step::ProtectStart => {
+                let changed = self.server()?.data().write_standby_signal()?;
+                Ok(Applied { changed, detail: Some("standby.signal is in place".to_owned()) })
+            }
+            Step::EnsureSlots { names } => {
+                let session = self.server()?.session(deadline)?;
+                let created = promote::ensure_slots(session, names, deadline)?;
+                Ok(if created.is_empty() {
+                    Applied::unchanged("they exist")
+                } else {
+                    Applied::changed(format!("created {}", created.join(", ")))
+                })
+            }
+            Step::Checkpoint => {
+                let session = self.server()?.session(deadline)?;
+                promote::checkpoint(session, deadline)?;
+                Ok(Applied { changed: false, detail: None })
+            }
+            Step::ClearIntent => {
+                self.server()?.clear_intent()?;
+                Ok(Applied { changed: false, detail: None })
+            }
+            Step::StopServer { fast, immediate } => {
+                let report = self.server()?.stop_for_sure(*fast, *immediate)?;
+                Ok(Applied { changed: report.changed(), detail: Some(report.to_string()) })
+            }
+        }
+    }
+
+    fn probe(&mut self, vip: InterfaceAddress, interface: &str, until: Deadline) -> Result<Applied> {
+        let link = self.link(interface)?;
+        let (std::net::IpAddr::V4(address), Some(mac)) = (vip.address(), link.mac) else {
+            return Ok(Applied::unchanged("the kernel's own duplicate detection covers it"));
+        };
+        match ArpSocket::open(&link)?.probe(address, mac, until)? {
+            None => Ok(Applied::unchanged("nobody answers")),
+            Some(owner) => Err(taken(vip, interface, &owner.to_string())),
+        }
+    }
+
+    fn add_address(
+        &mut self,
+        vip: InterfaceAddress,
+        interface: &str,
+        label: Option<&str>,
+        lease: Option<Duration>,
+    ) -> Result<Applied> {
+        let link = self.link(interface)?;
+        let options = AddressOptions { label: label.map(str::to_owned), lease, replace: true, ..AddressOptions::default() };
+        Ok(match self.netlink()?.add_address(link.index, vip, &options)? {
+            Change::Unchanged => Applied::unchanged(format!("{interface} has it")),
+            Change::Replaced => Applied::unchanged(format!("{interface} has it; the lease was renewed")),
+            Change::Added | Change::Removed => Applied::changed(format!("on {interface}")),
+        })
+    }
+
+    fn record_epoch(&mut self, intent: &Intent, deadline: Deadline) -> Result<Applied> {
+        let server = self.server()?;
+        let session = server.session(deadline)?;
+        let recorded = promote::record_epoch(session, &intent.node, intent.term, intent.promotion_id, deadline)?;
+        let detail = format!("term {} on timeline {}", intent.term, recorded.epoch.timeline);
+        Ok(if recorded.changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
+    }
+}
+
+/// Carries out what is needed of a plan; tells `observe` of each step.
+pub fn apply(plan: &Plan, world: &mut World, deadline: Deadline, observe: &mut dyn FnMut(Progress)) -> Outcome {
+    let mut outcome = Outcome { steps: Vec::new(), changed: false, warnings: plan.warnings.clone(), error: None };
+    for item in &plan.items {
+        let step = item.step.name();
+        if outcome.error.is_some() {
+            outcome.steps.push(report(&item.step, StepStatus::Skipped, None, None));
+            continue;
+        }
+        if let Need::Unchanged(fact) = &item.need {
+            outcome.steps.push(report(&item.step, StepStatus::Unchanged, None, Some(fact.clone())));
+            continue;
+        }
+        let begun = clock::now();
+        observe(Progress::Started { at: begun, step, describe: item.step.to_string() });
+        let result = world.apply(&item.step, deadline);
+        let at = clock::now();
+        let took = Some(at.since(begun).as_secs_f64() * 1000.0);
+        let done = match result {
+            Ok(applied) => {
+                outcome.changed |= applied.changed;
+                let status = if applied.changed { StepStatus::Done } else { StepStatus::Unchanged };
+                report(&item.step, status, took, applied.detail)
+            }
+            Err(error) => {
+                let done = report(&item.step, StepStatus::Failed, took, Some(error.to_string()));
+                if item.step.optional() {
+                    outcome.warnings.push(format!("{step}: {error}"));
+                } else {
+                    outcome.error = Some(error);
+                }
+                done
+            }
+        };
+        observe(Progress::Done { at, step, report: done.clone() });
+        outcome.steps.push(done);
+    }
+    if outcome.changed && outcome.error.as_ref().is_some_and(|error| error.kind() == Kind::Failed) {
+        outcome.error = outcome.error.map(|error| error.with_kind(Kind::Partial));
+    }
+    outcome
+}
+
+/// Returns the reports of a plan that is only shown.
+pub fn dry_run(plan: &Plan) -> Vec<StepReport> {
+    plan.items
+        .iter()
+        .map(|item| match &item.need {
+            Need::Needed => report(&item.step, StepStatus::Planned, None, None),
+            Need::Unchanged(fact) => report(&item.step, StepStatus::Unchanged, None, Some(fact.clone())),
+        })
+        .collect()
+}
+
+/// The refusal to add an address that somebody has.
+pub fn taken(vip: InterfaceAddress, interface: &str, owner: &str) -> Error {
+    Error::refused(format!("{} is taken: {owner} answers for it on {interface}", vip.address()))
+        .hint(format!("who is it? `ip neigh show dev {interface} | grep -i {owner}`"))
+        .hint("if that machine is dead to the world and its address lingers in an ARP proxy, run again with --force")
+}
+
+fn report(step: &Step, status: StepStatus, took_ms: Option<f64>, detail: Option<String>) -> StepReport {
+    StepReport { step: step.name().to_owned(), describe: step.to_string(), status, took_ms, detail }
+}
+
+/// Returns a step's facts as JSON, for `--json` and for events.
+pub fn facts(step: &Step) -> Value {
+    serde_json::to_value(step).unwrap_or(Value::Null)
+}
+
+/// The epoch of a database that never had one: term 1 for its first primary.
+pub fn first_intent(node: &str, term: epoch::Term) -> Result<Intent> {
+    Ok(Intent { node: node.to_owned(), term, promotion_id: epoch_id()? })
+}
+
+/// Draws a promotion id.
+pub fn epoch_id() -> Result<epoch::PromotionId> {
+    let mut bytes = [0_u8; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::failed("can't draw a random promotion id").detail(error))?;
+    Ok(epoch::PromotionId::from_random(bytes))
+}

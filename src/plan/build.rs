@@ -1,0 +1,284 @@
+//! Builds the plans of the verbs and of the daemon from facts and settings. Pure.
+//!
+//! The orders here are invariants (the VIP goes up last and down first; the intent is written before the
+//! promotion; the epoch row is committed before the VIP): see `pgbaton-protocol(7)` for why.
+
+use super::step::Intent;
+use super::{Plan, Step};
+use crate::units::InterfaceAddress;
+use std::time::Duration;
+
+/// One virtual IP as it should be on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vip {
+    /// The address with its prefix length.
+    pub address: InterfaceAddress,
+    /// The interface it belongs on.
+    pub interface: String,
+    /// The label of the address, IPv4 only.
+    pub label: Option<String>,
+    /// The lifetime after which the kernel removes the address unless it is renewed.
+    pub lease: Option<Duration>,
+}
+
+/// What was seen of a virtual IP on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct VipSeen {
+    /// Whether the interface has the address, with this prefix length.
+    pub present: bool,
+}
+
+/// How long the server may take to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopBounds {
+    /// For a fast stop.
+    pub fast: Duration,
+    /// For an immediate stop after that.
+    pub immediate: Duration,
+}
+
+/// How the virtual IPs are put up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UpOptions {
+    /// How long an answer to the duplicate probe is waited for; `None`: no probe.
+    pub probe: Option<Duration>,
+    /// Whether an address that is already there gets its lease and announcement again.
+    pub refresh: bool,
+}
+
+/// Plans `vip up`: probe, add, announce.
+pub fn vip_up(vips: &[(Vip, VipSeen)], options: UpOptions) -> Plan {
+    let mut plan = Plan::new("vip up", format!("this node has {}", list(vips.iter().map(|(vip, _)| vip))));
+    for (vip, seen) in vips {
+        add_address(&mut plan, vip, seen, options);
+    }
+    plan
+}
+
+/// Plans `vip down`: remove each address.
+pub fn vip_down(vips: &[(Vip, VipSeen)]) -> Plan {
+    let mut plan = Plan::new("vip down", format!("this node doesn't have {}", list(vips.iter().map(|(vip, _)| vip))));
+    for (vip, seen) in vips {
+        remove_address(&mut plan, vip, Some(seen));
+    }
+    plan
+}
+
+/// What a promotion plan is built from.
+#[derive(Debug, Clone)]
+pub struct Promotion {
+    /// Whether the local server is still in recovery.
+    pub in_recovery: bool,
+    /// The intent: node, term and random id; the one on disk when an earlier run was cut short.
+    pub intent: Intent,
+    /// Whether the database has the epoch row of this intent already.
+    pub epoch_recorded: bool,
+    /// Whether an intent is on disk.
+    pub intent_on_disk: bool,
+    /// How long the promotion may take before its outcome is called unknown.
+    pub within: Duration,
+    /// Whether the server must not start writable by itself afterwards.
+    pub protect_start: bool,
+    /// Whether `standby.signal` is already in place.
+    pub protected: bool,
+    /// The replication slots the other nodes will ask for.
+    pub slots: Vec<String>,
+}
+
+/// Plans `pg promote`: intent, promotion, epoch row, protection, slots; and the checkpoint at the end.
+pub fn promote(facts: &Promotion) -> Plan {
+    let mut plan = Plan::new("pg promote", format!("{} is the primary of term {}", facts.intent.node, facts.intent.term));
+    promotion_steps(&mut plan, facts);
+    finish_promotion(&mut plan, facts);
+    plan
+}
+
+/// Plans the daemon's failover: the promotion, then the virtual IPs, then what can wait.
+pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
+    let mut plan = Plan::new(
+        "failover",
+        format!(
+            "{} is the primary of term {} and has {}",
+            facts.intent.node,
+            facts.intent.term,
+            list(vips.iter().map(|(vip, _)| vip))
+        ),
+    );
+    promotion_steps(&mut plan, facts);
+    // The probe ran beside the decision: here it would only cost time.
+    for (vip, seen) in vips {
+        add_address(&mut plan, vip, seen, UpOptions { probe: None, refresh: true });
+    }
+    finish_promotion(&mut plan, facts);
+    plan
+}
+
+/// Plans the taking back of the service by a node whose server is known to be the newest primary.
+pub fn serve(epoch: Option<Intent>, protected: Option<bool>, vips: &[(Vip, VipSeen)]) -> Plan {
+    let mut plan = Plan::new("serve", format!("this node has {}", list(vips.iter().map(|(vip, _)| vip))));
+    if let Some(intent) = epoch {
+        plan.needed(Step::RecordEpoch(intent));
+    }
+    if let Some(protected) = protected {
+        plan.step(Step::ProtectStart, protected.then(|| "standby.signal is in place".to_owned()));
+    }
+    for (vip, seen) in vips {
+        add_address(&mut plan, vip, seen, UpOptions { probe: None, refresh: true });
+    }
+    plan
+}
+
+/// Plans the giving up of the service: virtual IPs first, then the server.
+pub fn release(vips: &[Vip], stop: Option<StopBounds>) -> Plan {
+    let mut plan = Plan::new("release", "this node serves nothing");
+    for vip in vips {
+        remove_address(&mut plan, vip, None);
+    }
+    if let Some(bounds) = stop {
+        plan.needed(Step::StopServer { fast: bounds.fast, immediate: bounds.immediate });
+    }
+    plan
+}
+
+fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
+    if facts.in_recovery {
+        plan.step(
+            Step::RecordIntent(facts.intent.clone()),
+            facts.intent_on_disk.then(|| "an earlier run wrote it down".to_owned()),
+        );
+    }
+    let promoted = (!facts.in_recovery).then(|| "the server is the primary".to_owned());
+    plan.step(Step::Promote { within: facts.within }, promoted);
+    let recorded = facts.epoch_recorded.then(|| format!("the database has the row of term {}", facts.intent.term));
+    plan.step(Step::RecordEpoch(facts.intent.clone()), recorded);
+    if facts.protect_start {
+        let protected = (facts.protected && !facts.in_recovery).then(|| "standby.signal is in place".to_owned());
+        plan.step(Step::ProtectStart, protected);
+    }
+}
+
+fn finish_promotion(plan: &mut Plan, facts: &Promotion) {
+    let fresh = facts.in_recovery || facts.intent_on_disk || !facts.epoch_recorded;
+    if fresh {
+        if !facts.slots.is_empty() {
+            plan.needed(Step::EnsureSlots { names: facts.slots.clone() });
+        }
+        plan.needed(Step::Checkpoint);
+        plan.needed(Step::ClearIntent);
+    }
+}
+
+fn add_address(plan: &mut Plan, vip: &Vip, seen: &VipSeen, options: UpOptions) {
+    let present = seen.present.then(|| format!("{} has {}", vip.interface, vip.address));
+    if let (None, Some(wait)) = (&present, options.probe) {
+        plan.needed(Step::ProbeAddress { vip: vip.address, interface: vip.interface.clone(), wait });
+    }
+    let already = if options.refresh { None } else { present };
+    plan.step(
+        Step::AddAddress {
+            vip: vip.address,
+            interface: vip.interface.clone(),
+            label: vip.label.clone(),
+            lease: vip.lease,
+        },
+        already.clone(),
+    );
+    plan.step(Step::Announce { vip: vip.address, interface: vip.interface.clone() }, already);
+}
+
+fn remove_address(plan: &mut Plan, vip: &Vip, seen: Option<&VipSeen>) {
+    let absent = seen
+        .is_some_and(|seen| !seen.present)
+        .then(|| format!("{} doesn't have {}", vip.interface, vip.address.address()));
+    plan.step(Step::RemoveAddress { vip: vip.address, interface: vip.interface.clone() }, absent);
+}
+
+fn list<'a>(vips: impl Iterator<Item = &'a Vip>) -> String {
+    let names: Vec<String> = vips.map(|vip| vip.address.to_string()).collect();
+    if names.is_empty() { "no virtual IP".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::epoch::{PromotionId, Term};
+
+    fn vip() -> Vip {
+        Vip {
+            address: "192.18.12.23/24".parse().unwrap(),
+            interface: "eth0".to_owned(),
+            label: None,
+            lease: Some(Duration::from_secs(3)),
+        }
+    }
+
+    fn names(plan: &Plan) -> Vec<&'static str> {
+        plan.items.iter().map(|item| item.step.name()).collect()
+    }
+
+    fn promotion() -> Promotion {
+        Promotion {
+            in_recovery: true,
+            intent: Intent { node: "node2".to_owned(), term: Term(2), promotion_id: PromotionId::from_random([7; 16]) },
+            epoch_recorded: false,
+            intent_on_disk: false,
+            within: Duration::from_secs(30),
+            protect_start: true,
+            protected: false,
+            slots: vec!["node1".to_owned()],
+        }
+    }
+
+    #[test]
+    fn the_vip_goes_up_after_the_epoch_row_and_before_what_can_wait() {
+        let plan = failover(&promotion(), &[(vip(), VipSeen::default())]);
+        assert_eq!(
+            names(&plan),
+            [
+                "record-intent",
+                "promote",
+                "record-epoch",
+                "protect-start",
+                "add-address",
+                "announce",
+                "ensure-slots",
+                "checkpoint",
+                "clear-intent"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_vip_goes_down_before_the_server_stops() {
+        let bounds = StopBounds { fast: Duration::from_secs(5), immediate: Duration::from_secs(1) };
+        assert_eq!(names(&release(&[vip()], Some(bounds))), ["remove-address", "stop-server"]);
+    }
+
+    #[test]
+    fn a_promotion_that_is_complete_changes_nothing() {
+        let facts =
+            Promotion { in_recovery: false, epoch_recorded: true, protected: true, slots: vec![], ..promotion() };
+        assert!(!promote(&facts).changes());
+    }
+
+    #[test]
+    fn a_promotion_cut_short_after_the_promote_goes_on_with_the_epoch_row() {
+        let facts = Promotion { in_recovery: false, intent_on_disk: true, ..promotion() };
+        let plan = promote(&facts);
+        let needed: Vec<_> = plan
+            .items
+            .iter()
+            .filter(|item| item.need == super::super::Need::Needed)
+            .map(|item| item.step.name())
+            .collect();
+        assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "checkpoint", "clear-intent"]);
+    }
+
+    #[test]
+    fn an_address_that_is_there_is_neither_probed_nor_added() {
+        let options = UpOptions { probe: Some(Duration::from_millis(200)), refresh: false };
+        let plan = vip_up(&[(vip(), VipSeen { present: true })], options);
+        assert!(!plan.changes());
+        assert_eq!(names(&plan), ["add-address", "announce"]);
+    }
+}

@@ -1,0 +1,118 @@
+//! Whether a node whose server is a primary may serve: the answer for boot, oversleep and contest.
+//!
+//! The counterpart of `pg::gates`, which decides for a standby. Both compare *confirmed* terms, never VRRP
+//! priorities: a healthy new primary is never displaced by a returning old one.
+
+use crate::pg::epoch::{Epoch, Term};
+use crate::pg::gates::{Availability, LocalView, PeerAnswer, PeerView};
+
+/// What a node with a running primary does next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ruling {
+    /// It is the newest: it may have the virtual IP. The warning says what was taken on trust.
+    Serve {
+        /// What was taken on trust, if anything.
+        warning: Option<String>,
+    },
+    /// Another node's data is newer: stop the server, drop the address.
+    Fence {
+        /// Why.
+        why: String,
+    },
+    /// It can't be known: no address, ask again.
+    Hold {
+        /// Why.
+        why: String,
+        /// What a person can do.
+        hint: String,
+    },
+}
+
+/// Rules on a local primary from what the peers answered.
+///
+/// `peers` holds an answer for every other node; one that didn't answer is `Silent`.
+pub fn rule(local: &LocalView, peers: &[PeerView], availability: Availability) -> Ruling {
+    for peer in peers {
+        if let Some(ruling) = against(local, peer) {
+            return ruling;
+        }
+    }
+    let unknown: Vec<&str> = peers
+        .iter()
+        .filter(|peer| matches!(peer.answer, PeerAnswer::Down { .. } | PeerAnswer::Silent { .. }))
+        .map(|peer| peer.node.as_str())
+        .collect();
+    if unknown.is_empty() {
+        return Ruling::Serve { warning: None };
+    }
+    let unknown = unknown.join(", ");
+    match availability {
+        Availability::Prefer => Ruling::Serve {
+            warning: Some(format!(
+                "{unknown} didn't say whether it is a newer primary; going ahead because guard.availability is \"prefer\""
+            )),
+        },
+        Availability::Hold => Ruling::Hold {
+            why: format!("can't know whether term {} is still the newest: {unknown} doesn't answer", term(local)),
+            hint: format!(
+                "start PostgreSQL on {unknown} (as a standby), or, if it is dead for good, set guard.availability = \"prefer\""
+            ),
+        },
+    }
+}
+
+/// Compares the local primary with one peer; `None` when the peer is no obstacle.
+fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
+    let (server, primary) = match &peer.answer {
+        PeerAnswer::Primary(server) => (server, true),
+        PeerAnswer::Standby(server) => (server, false),
+        PeerAnswer::Down { .. } | PeerAnswer::Silent { .. } => return None,
+    };
+    if server.system_id != local.system_id {
+        return Some(Ruling::Hold {
+            why: format!("{} belongs to another database cluster (its system identifier differs)", peer.node),
+            hint: "is the address of the node right, and was its data folder copied from this cluster?".to_owned(),
+        });
+    }
+    let (mine, theirs) = (term_of(local.epoch.as_ref()), server.epoch.as_ref().map_or(Term(0), |epoch| epoch.term));
+    if theirs > mine {
+        let what = if primary { "is the primary" } else { "has data" };
+        return Some(Ruling::Fence {
+            why: format!("{} {what} of term {theirs}, this server's data ends in term {mine}", peer.node),
+        });
+    }
+    if !primary || theirs < mine {
+        return None;
+    }
+    // Two primaries that claim one term: only a different timeline tells an ancestor from a rival.
+    let same_promotion = match (&local.epoch, &server.epoch) {
+        (Some(mine), Some(theirs)) => mine.promotion_id == theirs.promotion_id,
+        _ => true,
+    };
+    if same_promotion && server.timeline > local.timeline {
+        return Some(Ruling::Fence {
+            why: format!(
+                "{} is a primary on timeline {}, this server is on timeline {}",
+                peer.node, server.timeline, local.timeline
+            ),
+        });
+    }
+    if same_promotion && server.timeline < local.timeline {
+        return None;
+    }
+    Some(Ruling::Hold {
+        why: format!("{} is a primary too and claims term {theirs} as this server does", peer.node),
+        hint: format!(
+            "which of the two has the newer data? stop PostgreSQL on the other, then rebuild it (compare `pgbaton cluster status` with its table pgbaton.epoch on {})",
+            peer.node
+        ),
+    })
+}
+
+fn term(local: &LocalView) -> Term {
+    term_of(local.epoch.as_ref())
+}
+
+fn term_of(epoch: Option<&Epoch>) -> Term {
+    epoch.map_or(Term(0), |epoch| epoch.term)
+}

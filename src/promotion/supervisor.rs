@@ -1,0 +1,925 @@
+//! The daemon's mind: from what is seen of the server, the link and the peers to orders. Pure.
+//!
+//! ```text
+//!            Local(Standby)                 Ask                    all asked, gates pass
+//! Starting ───────────────▶ Standby ───────────────▶ asking ───────────────────────────▶ Promoting
+//!    │ Local(Primary)          ▲  ▲  refused: stays, says why                                │
+//!    ▼                         │  └────────────────────────┘                                 │ done
+//! Confirming ── newest ──▶ TakingUp ── done ──▶ Serving ◀────────────────────────────────────┘
+//!    │  └─ can't know ─▶ Held (asks again)        │ server gone, hung, resign, terminate, older than a rival
+//!    └─ older ─▶ Releasing ◀──────────────────────┘
+//!                   └─ done ─▶ Down | Fenced | exit
+//! ```
+//!
+//! Contract, as for the VRRP router: one call of [`Supervisor::handle`], then drain [`Supervisor::next_order`]
+//! until it is empty, then arm a timer with [`Supervisor::timer`].
+
+use super::event::{Event, EventKind};
+use super::ruling::{self, Ruling};
+use crate::pg::epoch::Term;
+use crate::pg::gates::{self, Evidence, LocalView, PeerAnswer, PeerView, Policy};
+use crate::units::{Mac, Moment};
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What the supervisor is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node's name.
+    pub node: String,
+    /// Whether it may become the primary; a spare never asks.
+    pub electable: bool,
+    /// The other nodes, and the address each speaks VRRP from.
+    pub peers: Vec<(String, IpAddr)>,
+    /// What the gates may take on trust.
+    pub policy: Policy,
+    /// How long a round of questions waits for answers on the failover path.
+    pub ask_timeout: Duration,
+    /// How long a refused node waits before it asks again.
+    pub retry: Duration,
+    /// How long the link may be down before a serving node stops its server (only where others go ahead
+    /// without it); `None`: it goes on.
+    pub isolation: Option<Duration>,
+}
+
+/// What is known of the local server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Local {
+    /// No postmaster runs on the data directory.
+    Down {
+        /// Why, as far as known.
+        why: String,
+    },
+    /// A postmaster runs but takes no connections yet.
+    Starting {
+        /// What it says.
+        why: String,
+    },
+    /// A postmaster runs and doesn't answer in its time.
+    Hung {
+        /// What was waited for.
+        why: String,
+    },
+    /// It is in recovery.
+    Standby(Box<LocalView>),
+    /// It accepts writes.
+    Primary(Box<LocalView>),
+}
+
+/// Why the router asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The down interval ran out.
+    Silence,
+    /// The Active node said that it leaves.
+    Farewell {
+        /// Who said so.
+        from: IpAddr,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The watch saw the local server.
+    Local(Local),
+    /// Adverts are late: ask around early.
+    Suspect,
+    /// Adverts are heard again.
+    Heard,
+    /// The Active node sent priority 0.
+    Farewell {
+        /// Who.
+        from: IpAddr,
+    },
+    /// The router has permission to ask.
+    Ask(Asked),
+    /// Another node sends adverts as Active while this one does.
+    Contested {
+        /// Who.
+        from: IpAddr,
+    },
+    /// The loop slept longer than the others wait.
+    Overslept {
+        /// By how much.
+        by: Duration,
+    },
+    /// A peer answered a round, or its time ran out at the edge.
+    PeerAnswered {
+        /// The round.
+        round: u64,
+        /// The answer.
+        view: PeerView,
+    },
+    /// The link answered whether anyone has the virtual IP.
+    VipProbed {
+        /// The round.
+        round: u64,
+        /// Who has it.
+        mac: Option<Mac>,
+    },
+    /// The plan in hand ended.
+    PlanDone(PlanResult),
+    /// The carrier of the VRRP interface changed.
+    Link {
+        /// Whether there is a carrier.
+        up: bool,
+    },
+    /// An operator asked to hand over.
+    Resign,
+    /// The daemon is asked to stop.
+    Terminate,
+    /// The timer that was asked for.
+    Timer,
+}
+
+/// How a plan ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanResult {
+    /// Every step that matters is done.
+    Done,
+    /// A step failed.
+    Failed {
+        /// The error in one line.
+        why: String,
+        /// What a person can do.
+        hint: Option<String>,
+    },
+}
+
+/// What is to be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Ask every peer over SQL, and the link for the virtual IP; answers come as inputs of this round.
+    Ask {
+        /// The round the answers belong to.
+        round: u64,
+        /// When an answer is too late.
+        until: Moment,
+    },
+    /// Look at the local server now instead of at the next probe.
+    Observe,
+    /// Run the failover plan for this term.
+    Promote {
+        /// The term of the promotion.
+        term: Term,
+    },
+    /// Run the serve plan; `adopt` gives a database without an epoch its first.
+    Serve {
+        /// The first term, for a database that has none.
+        adopt: Option<Term>,
+    },
+    /// Run the release plan.
+    Release {
+        /// Whether the server is stopped too.
+        stop: bool,
+    },
+    /// Remove the virtual IPs now, on the loop's own thread, before anything else.
+    DropVip,
+    /// Tell the router whether it takes part in elections.
+    Eligible(bool),
+    /// Make the router Active.
+    Grant,
+    /// Make the router Backup; with a farewell when the server is proved stopped.
+    Yield {
+        /// Whether priority 0 is sent.
+        farewell: bool,
+    },
+    /// Write an event down.
+    Note(Event),
+    /// Answer the operator who asked to hand over.
+    Resigned(Result<(), String>),
+    /// Leave the loop.
+    Exit,
+}
+
+/// Where the node stands, as `vrrp status` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing is known of the server yet.
+    Starting,
+    /// The server is a standby; the router listens.
+    Standby,
+    /// The peers are asked whether this standby may become the primary.
+    Asking,
+    /// The failover plan runs.
+    Promoting,
+    /// The server is a primary; the peers are asked whether it is the newest.
+    Confirming,
+    /// The serve plan runs.
+    TakingUp,
+    /// The service is here.
+    Serving,
+    /// The release plan runs.
+    Releasing,
+    /// The server is a primary that can't know whether it is the newest: no virtual IP.
+    Held,
+    /// The server was stopped because another is newer.
+    Fenced,
+    /// The server doesn't run.
+    Down,
+}
+
+/// What a round of questions is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// Adverts are late; nothing is decided yet.
+    Early,
+    /// A standby wants to promote.
+    Promote,
+    /// A primary wants to know whether it is the newest.
+    Confirm,
+    /// A serving primary hears a rival.
+    Contest,
+    /// A node that is down wants to say why it stays down.
+    Explain,
+}
+
+#[derive(Debug)]
+struct Round {
+    id: u64,
+    purpose: Purpose,
+    started: Moment,
+    until: Moment,
+    answers: Vec<PeerView>,
+    /// Outer `None`: still asking.
+    vip: Option<Option<Mac>>,
+}
+
+/// What follows when the release plan is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum After {
+    Down { why: String, farewell: bool },
+    Fenced { why: String },
+    Exit,
+}
+
+/// The supervisor.
+#[derive(Debug)]
+pub struct Supervisor {
+    config: Config,
+    phase: Phase,
+    local: Option<Local>,
+    reason: Option<String>,
+    hint: Option<String>,
+    round: Option<Round>,
+    rounds: u64,
+    orders: VecDeque<Order>,
+    timer: Option<Moment>,
+    /// The Active node said farewell and hasn't been heard since.
+    farewell: Option<IpAddr>,
+    /// Adverts are late, since when.
+    silent_since: Option<Moment>,
+    after: Option<After>,
+    terminating: bool,
+    resigning: bool,
+    eligible: bool,
+    link_down_since: Option<Moment>,
+    /// The last thing that was said, so that it is said once.
+    said: Option<String>,
+}
+
+impl Supervisor {
+    /// Creates a supervisor that knows nothing yet.
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            phase: Phase::Starting,
+            local: None,
+            reason: None,
+            hint: None,
+            round: None,
+            rounds: 0,
+            orders: VecDeque::new(),
+            timer: None,
+            farewell: None,
+            silent_since: None,
+            after: None,
+            terminating: false,
+            resigning: false,
+            eligible: false,
+            link_down_since: None,
+            said: None,
+        }
+    }
+
+    /// Returns the phase.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Returns why the node doesn't serve, when there is something to say.
+    pub fn reason(&self) -> Option<&str> {
+        self.reason.as_deref()
+    }
+
+    /// Returns what a person can do about the reason.
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+
+    /// Returns the term of the local data, if the server was seen.
+    pub fn term(&self) -> Option<Term> {
+        self.view().and_then(|view| view.epoch.as_ref()).map(|epoch| epoch.term)
+    }
+
+    /// Returns whether the virtual IPs belong on this node now, so that their lease is renewed.
+    pub fn holds_vip(&self) -> bool {
+        self.phase == Phase::Serving
+    }
+
+    /// Returns the next order.
+    pub fn next_order(&mut self) -> Option<Order> {
+        self.orders.pop_front()
+    }
+
+    /// Returns when [`Input::Timer`] is wanted.
+    pub fn timer(&self) -> Option<Moment> {
+        let round = self.round.as_ref().map(|round| round.until);
+        let isolation = match (self.link_down_since, self.config.isolation, self.phase) {
+            (Some(since), Some(after), Phase::Serving) => Some(since + after),
+            _ => None,
+        };
+        [round, self.timer, isolation].into_iter().flatten().min()
+    }
+
+    /// Takes one input; the orders that follow are drained with [`Self::next_order`].
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        match input {
+            Input::Local(local) => self.local_seen(now, local),
+            Input::Suspect => self.suspect(now),
+            Input::Heard => {
+                self.silent_since = None;
+                self.farewell = None;
+                self.note(Event::new(EventKind::AdvertHeard, "adverts are heard again"));
+                if self.phase == Phase::Asking {
+                    self.enter(Phase::Standby);
+                    self.round = None;
+                }
+            }
+            Input::Farewell { from } => {
+                self.farewell = Some(from);
+                self.note(Event::new(
+                    EventKind::FarewellHeard,
+                    format!("{} leaves: it sent priority 0, its PostgreSQL has stopped", self.name_of(from)),
+                ));
+                if self.phase == Phase::Standby {
+                    self.ask_around(now, Purpose::Early);
+                }
+            }
+            Input::Ask(asked) => self.may_ask(now, asked),
+            Input::Contested { from } => self.contested(now, from),
+            Input::Overslept { by } => self.overslept(now, by),
+            Input::PeerAnswered { round, view } => self.peer_answered(now, round, view),
+            Input::VipProbed { round, mac } => self.vip_probed(now, round, mac),
+            Input::PlanDone(result) => self.plan_done(now, result),
+            Input::Link { up } => self.link(now, up),
+            Input::Resign => self.resign(),
+            Input::Terminate => self.terminate(),
+            Input::Timer => {}
+        }
+        self.run_timers(now);
+    }
+
+    // --- what is seen -------------------------------------------------------------------------------------
+
+    fn local_seen(&mut self, now: Moment, local: Local) {
+        let previous = self.local.replace(local.clone());
+        match (&previous, &local) {
+            (Some(Local::Standby(_) | Local::Primary(_) | Local::Hung { .. }), Local::Down { why }) => {
+                self.note(Event::new(EventKind::PostmasterGone, format!("PostgreSQL is gone: {why}")));
+            }
+            (None | Some(Local::Down { .. } | Local::Starting { .. }), Local::Standby(_)) => {
+                self.note(Event::new(EventKind::PostmasterUp, "PostgreSQL runs as a standby"));
+            }
+            (None | Some(Local::Down { .. } | Local::Starting { .. }), Local::Primary(_)) => {
+                self.note(Event::new(EventKind::PostmasterUp, "PostgreSQL runs as a primary"));
+            }
+            (Some(before), Local::Hung { why }) if !matches!(before, Local::Hung { .. }) => {
+                self.note(Event::new(EventKind::ProbeFailed, format!("PostgreSQL doesn't answer: {why}")));
+            }
+            _ => {}
+        }
+        match self.phase {
+            Phase::Promoting | Phase::TakingUp | Phase::Releasing => {}
+            Phase::Serving => match local {
+                Local::Primary(_) | Local::Starting { .. } => {}
+                Local::Standby(_) => self.give_up("PostgreSQL restarted as a standby".to_owned()),
+                Local::Down { why } => self.give_up(format!("PostgreSQL is gone: {why}")),
+                Local::Hung { why } => self.give_up(format!("PostgreSQL doesn't answer: {why}")),
+            },
+            _ => self.settle(now),
+        }
+    }
+
+    /// Goes to the phase that follows from the local server alone; never leaves a plan that runs.
+    fn settle(&mut self, now: Moment) {
+        let Some(local) = self.local.clone() else { return };
+        match local {
+            Local::Standby(view) => {
+                if !matches!(self.phase, Phase::Standby | Phase::Asking) {
+                    self.enter(Phase::Standby);
+                    let receiver = if view.receiving { "streaming" } else { "not streaming" };
+                    self.reason = (!view.receiving).then(|| format!("standby on timeline {}, {receiver}", view.timeline));
+                    self.eligible(true);
+                }
+            }
+            Local::Primary(_) => {
+                if !matches!(self.phase, Phase::Confirming | Phase::Held) {
+                    self.enter(Phase::Confirming);
+                    self.eligible(true);
+                    self.ask_around(now, Purpose::Confirm);
+                }
+            }
+            Local::Down { why } | Local::Starting { why } | Local::Hung { why } => {
+                if self.phase != Phase::Fenced && (self.phase != Phase::Down || self.reason.is_none()) {
+                    self.enter(Phase::Down);
+                    self.reason = Some(why);
+                    self.eligible(false);
+                    self.ask_around(now, Purpose::Explain);
+                }
+            }
+        }
+    }
+
+    fn suspect(&mut self, now: Moment) {
+        self.silent_since = Some(now);
+        self.note(Event::new(EventKind::AdvertLate, "the Active node's advert is late"));
+        if self.phase == Phase::Standby {
+            self.ask_around(now, Purpose::Early);
+        }
+    }
+
+    fn may_ask(&mut self, now: Moment, asked: Asked) {
+        if let Asked::Farewell { from } = asked {
+            self.farewell = Some(from);
+        }
+        if self.silent_since.is_none() {
+            self.silent_since = Some(now);
+        }
+        // A node that is itself cut off hears silence from everybody: that says nothing about them.
+        if self.phase != Phase::Standby || !self.config.electable || self.link_down_since.is_some() {
+            return;
+        }
+        let why = match asked {
+            Asked::Silence => "the down interval ran out without an advert".to_owned(),
+            Asked::Farewell { from } => format!("{} has left", self.name_of(from)),
+        };
+        if self.said.is_none() {
+            self.note(Event::new(EventKind::ActiveDown, format!("{why}: may this node become the primary?")));
+        }
+        self.enter(Phase::Asking);
+        match &mut self.round {
+            Some(round) if round.purpose == Purpose::Early && now.since(round.started) < self.config.ask_timeout * 4 => {
+                round.purpose = Purpose::Promote;
+                round.until = round.until.max(now);
+            }
+            _ => self.ask_around(now, Purpose::Promote),
+        }
+        self.judge(now);
+    }
+
+    fn contested(&mut self, now: Moment, from: IpAddr) {
+        self.note(Event::new(
+            EventKind::Contested,
+            format!("{} sends adverts as Active too: comparing terms", self.name_of(from)),
+        ));
+        if self.phase == Phase::Serving && self.round.is_none() {
+            self.ask_around(now, Purpose::Contest);
+        }
+    }
+
+    fn overslept(&mut self, now: Moment, by: Duration) {
+        self.note(Event::new(
+            EventKind::Overslept,
+            format!("this process slept {} ms too long: the virtual IP goes, then the others are asked", by.as_millis()),
+        ));
+        if matches!(self.phase, Phase::Serving | Phase::TakingUp) {
+            self.orders.push_back(Order::DropVip);
+            self.orders.push_back(Order::Yield { farewell: false });
+            self.note(Event::new(EventKind::VipRemoved, "the virtual IP left this node"));
+            self.enter(Phase::Confirming);
+            self.ask_around(now, Purpose::Confirm);
+        }
+    }
+
+    fn link(&mut self, now: Moment, up: bool) {
+        if up == self.link_down_since.is_none() {
+            return;
+        }
+        self.link_down_since = (!up).then_some(now);
+        self.note(Event::new(EventKind::Link, if up { "the link is up" } else { "the link is down" }));
+        if up && self.phase == Phase::Serving {
+            self.ask_around(now, Purpose::Contest);
+        }
+    }
+
+    // --- asking -------------------------------------------------------------------------------------------
+
+    fn ask_around(&mut self, now: Moment, purpose: Purpose) {
+        self.rounds += 1;
+        let until = now + self.config.ask_timeout;
+        self.round =
+            Some(Round { id: self.rounds, purpose, started: now, until, answers: Vec::new(), vip: None });
+        self.timer = None;
+        self.orders.push_back(Order::Ask { round: self.rounds, until });
+        if purpose != Purpose::Explain {
+            self.orders.push_back(Order::Observe);
+        }
+        if self.said.is_none() {
+            self.note(Event::new(EventKind::Asking, "asking the other nodes, and the link for the virtual IP"));
+        }
+    }
+
+    fn peer_answered(&mut self, now: Moment, id: u64, view: PeerView) {
+        let Some(round) = self.round.as_mut().filter(|round| round.id == id) else { return };
+        if round.answers.iter().any(|known| known.node == view.node) {
+            return;
+        }
+        round.answers.push(view.clone());
+        if self.said.is_none() {
+            let event = Event::new(EventKind::PeerAnswer, format!("{}: {}", view.node, view.answer))
+                .with("node", view.node.clone())
+                .with("answer", view.answer.to_string());
+            self.note(event);
+        }
+        self.judge(now);
+    }
+
+    fn vip_probed(&mut self, now: Moment, id: u64, mac: Option<Mac>) {
+        let Some(round) = self.round.as_mut().filter(|round| round.id == id) else { return };
+        round.vip = Some(mac);
+        if self.said.is_none() {
+            let text = match mac {
+                Some(mac) => format!("{mac} answers for the virtual IP"),
+                None => "nobody answers for the virtual IP".to_owned(),
+            };
+            self.note(Event::new(EventKind::VipProbe, text).with("mac", mac.map(|mac| mac.to_string())));
+        }
+        self.judge(now);
+    }
+
+    /// Decides as soon as everybody has answered or the round's time is up.
+    fn judge(&mut self, now: Moment) {
+        let Some(round) = &self.round else { return };
+        let complete = round.answers.len() >= self.config.peers.len() && round.vip.is_some();
+        if round.purpose == Purpose::Early || !(complete || now >= round.until) {
+            return;
+        }
+        let Some(round) = self.round.take() else { return };
+        let mut peers = round.answers;
+        for (node, _) in &self.config.peers {
+            if !peers.iter().any(|peer| peer.node == *node) {
+                let why = format!("no answer within {} ms", now.since(round.started).as_millis());
+                peers.push(PeerView { node: node.clone(), answer: PeerAnswer::Silent { why } });
+            }
+        }
+        match round.purpose {
+            Purpose::Early => {}
+            Purpose::Promote => self.judge_promotion(now, &peers, round.vip.flatten()),
+            Purpose::Confirm => self.judge_primary(now, &peers, round.vip.flatten()),
+            Purpose::Contest => self.judge_contest(&peers),
+            Purpose::Explain => self.explain(now, &peers),
+        }
+    }
+
+    fn judge_promotion(&mut self, now: Moment, peers: &[PeerView], vip: Option<Mac>) {
+        let Some(Local::Standby(view)) = self.local.clone() else {
+            self.enter(Phase::Standby);
+            self.settle(now);
+            return;
+        };
+        let evidence = Evidence { farewell: self.farewell_node(), vip_answered_by: vip };
+        let verdicts = gates::evaluate(&view, peers, &self.config.policy, &evidence);
+        if let Some(refusal) = verdicts.iter().find(|verdict| verdict.refuses()) {
+            let why = refusal.why.clone();
+            let hint = refusal.hint.clone();
+            self.decide("refuse", format!("not promoting: {why}"), hint);
+            self.enter(Phase::Standby);
+            self.timer = Some(now + self.config.retry);
+            return;
+        }
+        let warnings: Vec<&str> =
+            verdicts.iter().filter(|verdict| verdict.warns()).map(|verdict| verdict.why.as_str()).collect();
+        let term = gates::next_term(&view, peers);
+        let text = if warnings.is_empty() {
+            format!("promoting for term {term}: every gate passes")
+        } else {
+            format!("promoting for term {term}, taking on trust: {}", warnings.join("; "))
+        };
+        self.decide("promote", text, None);
+        self.reason = None;
+        self.hint = None;
+        self.enter(Phase::Promoting);
+        self.orders.push_back(Order::Promote { term });
+    }
+
+    fn judge_primary(&mut self, now: Moment, peers: &[PeerView], vip: Option<Mac>) {
+        let Some(Local::Primary(view)) = self.local.clone() else {
+            self.enter(Phase::Starting);
+            self.settle(now);
+            return;
+        };
+        let ruling = match (ruling::rule(&view, peers, self.config.policy.availability), vip) {
+            (Ruling::Serve { .. }, Some(mac)) => Ruling::Hold {
+                why: format!("{mac} answers for the virtual IP"),
+                hint: format!("who has {mac}? `ip neigh` on a client of the same link shows it"),
+            },
+            (ruling, _) => ruling,
+        };
+        match ruling {
+            Ruling::Serve { warning } => {
+                let text = match warning {
+                    Some(warning) => format!("serving: {warning}"),
+                    None => "serving: this server is the newest primary".to_owned(),
+                };
+                self.decide("serve", text, None);
+                self.reason = None;
+                self.hint = None;
+                self.enter(Phase::TakingUp);
+                let adopt = view.epoch.is_none().then(|| gates::next_term(&view, peers));
+                self.orders.push_back(Order::Serve { adopt });
+            }
+            Ruling::Fence { why } => self.fence(why),
+            Ruling::Hold { why, hint } => {
+                self.decide("hold", format!("not serving: {why}"), Some(hint));
+                self.enter(Phase::Held);
+                self.timer = Some(now + self.config.retry);
+            }
+        }
+    }
+
+    fn judge_contest(&mut self, peers: &[PeerView]) {
+        let Some(Local::Primary(view)) = self.local.clone() else { return };
+        if self.phase != Phase::Serving {
+            return;
+        }
+        // Silence changes nothing for a node that serves already: it had its confirmation.
+        if let Ruling::Fence { why } = ruling::rule(&view, peers, gates::Availability::Prefer) {
+            self.fence(why);
+        } else {
+            self.decide("serve", "the other node is no newer primary: serving on".to_owned(), None);
+            // Switches may have learnt the rival's place: say again where the address is.
+            self.orders.push_back(Order::Grant);
+        }
+    }
+
+    /// Says why a node whose server is down stays down.
+    fn explain(&mut self, now: Moment, peers: &[PeerView]) {
+        let primary = peers.iter().find_map(|peer| match &peer.answer {
+            PeerAnswer::Primary(server) => Some((peer.node.clone(), server.clone())),
+            _ => None,
+        });
+        if matches!(self.phase, Phase::Down | Phase::Fenced) {
+            if let Some((node, server)) = primary {
+                let term = server.epoch.as_ref().map_or(Term(0), |epoch| epoch.term);
+                let what = match (&self.local, self.phase) {
+                    (_, Phase::Fenced) => "was fenced",
+                    (Some(Local::Hung { .. }), _) => "doesn't answer",
+                    (Some(Local::Starting { .. }), _) => "is starting",
+                    _ => "doesn't run",
+                };
+                self.decide(
+                    "hold",
+                    format!("PostgreSQL {what}; {node} is the primary of term {term} on timeline {}", server.timeline),
+                    Some(format!(
+                        "make this node a standby of {node}: pg_rewind or pg_basebackup from it, then start PostgreSQL with standby.signal"
+                    )),
+                );
+            }
+            self.timer = Some(now + self.config.retry * 10);
+        }
+    }
+
+    // --- acting -------------------------------------------------------------------------------------------
+
+    fn plan_done(&mut self, now: Moment, result: PlanResult) {
+        match (self.phase, result) {
+            (Phase::Promoting | Phase::TakingUp, PlanResult::Done) => {
+                self.enter(Phase::Serving);
+                self.said = None;
+                self.silent_since = None;
+                self.farewell = None;
+                self.note(Event::new(EventKind::Serving, "serving: the primary and the virtual IP are here"));
+                self.orders.push_back(Order::Grant);
+                self.orders.push_back(Order::Observe);
+                if self.terminating || self.resigning {
+                    self.release_for_operator();
+                } else if let Some(Local::Down { why } | Local::Hung { why }) = self.local.clone() {
+                    self.give_up(why);
+                }
+            }
+            (Phase::Promoting | Phase::TakingUp, PlanResult::Failed { why, hint }) => {
+                self.decide("hold", format!("the plan stopped: {why}"), hint);
+                // What the server is now decides what is tried next; it may have been promoted all the same.
+                self.orders.push_back(Order::DropVip);
+                self.enter(Phase::Held);
+                self.timer = Some(now + self.config.retry);
+                self.orders.push_back(Order::Observe);
+                if self.terminating {
+                    self.orders.push_back(Order::Exit);
+                }
+            }
+            (Phase::Releasing, result) => self.released(now, result),
+            _ => {}
+        }
+    }
+
+    fn released(&mut self, now: Moment, result: PlanResult) {
+        let stopped = result == PlanResult::Done;
+        let after = self.after.take();
+        self.note(Event::new(EventKind::VipRemoved, "the virtual IP left this node"));
+        if let PlanResult::Failed { why, hint } = result {
+            self.decide("hold", format!("can't prove that PostgreSQL has stopped: {why}"), hint);
+        }
+        let farewell = stopped && !matches!(after, Some(After::Down { farewell: false, .. } | After::Fenced { .. }));
+        self.orders.push_back(Order::Yield { farewell });
+        if farewell {
+            self.note(Event::new(EventKind::FarewellSent, "sent priority 0: PostgreSQL has stopped here"));
+        }
+        if self.resigning {
+            self.resigning = false;
+            let answer = if stopped { Ok(()) } else { Err("PostgreSQL couldn't be stopped".to_owned()) };
+            self.orders.push_back(Order::Resigned(answer));
+        }
+        if self.terminating || after == Some(After::Exit) {
+            self.orders.push_back(Order::Exit);
+            return;
+        }
+        self.eligible(false);
+        match after {
+            Some(After::Fenced { why }) => {
+                self.note(Event::new(EventKind::Fenced, format!("PostgreSQL was stopped: {why}")));
+                self.enter(Phase::Fenced);
+                self.reason = Some(why);
+            }
+            Some(After::Down { why, .. }) => {
+                self.enter(Phase::Down);
+                self.reason = Some(why);
+            }
+            _ => self.enter(Phase::Down),
+        }
+        self.timer = Some(now + self.config.retry);
+    }
+
+    /// Leaves the service because the local server can't be trusted any more.
+    fn give_up(&mut self, why: String) {
+        self.release(After::Down { why, farewell: true }, true);
+    }
+
+    /// Leaves the service, and stops the server, because another is newer.
+    fn fence(&mut self, why: String) {
+        self.decide("fence", format!("stopping PostgreSQL here: {why}"), None);
+        self.orders.push_back(Order::DropVip);
+        self.release(After::Fenced { why }, true);
+    }
+
+    fn release_for_operator(&mut self) {
+        let after = if self.terminating {
+            After::Exit
+        } else {
+            After::Down { why: "an operator asked this node to hand over".to_owned(), farewell: true }
+        };
+        self.release(after, true);
+    }
+
+    fn release(&mut self, after: After, stop: bool) {
+        self.round = None;
+        self.after = Some(after);
+        self.enter(Phase::Releasing);
+        self.orders.push_back(Order::Release { stop });
+    }
+
+    fn resign(&mut self) {
+        match self.phase {
+            Phase::Serving => {
+                self.note(Event::new(EventKind::Resigned, "an operator asked this node to hand over"));
+                self.resigning = true;
+                self.release_for_operator();
+            }
+            Phase::Promoting | Phase::TakingUp => self.resigning = true,
+            _ => self.orders.push_back(Order::Resigned(Err("this node doesn't serve".to_owned()))),
+        }
+    }
+
+    fn terminate(&mut self) {
+        if !self.terminating {
+            self.note(Event::new(EventKind::Stopping, "stopping"));
+        }
+        self.terminating = true;
+        match self.phase {
+            Phase::Serving => self.release_for_operator(),
+            Phase::Promoting | Phase::TakingUp | Phase::Releasing => {}
+            _ => self.orders.push_back(Order::Exit),
+        }
+    }
+
+    // --- time and small things ----------------------------------------------------------------------------
+
+    fn run_timers(&mut self, now: Moment) {
+        if self.round.as_ref().is_some_and(|round| now >= round.until) {
+            if self.round.as_ref().is_some_and(|round| round.purpose == Purpose::Early) {
+                // Kept until the router asks or hears: its answers are what the decision will use.
+                if let Some(round) = &mut self.round {
+                    round.until = now + self.config.ask_timeout * 4;
+                    if now.since(round.started) >= self.config.ask_timeout * 4 {
+                        self.round = None;
+                    }
+                }
+            } else {
+                self.judge(now);
+            }
+        }
+        if let (Some(since), Some(after), Phase::Serving) = (self.link_down_since, self.config.isolation, self.phase)
+            && now.since(since) >= after
+        {
+            self.release(
+                After::Down {
+                    why: format!("the link was down for {} ms: another node may serve by now", after.as_millis()),
+                    farewell: false,
+                },
+                true,
+            );
+        }
+        if self.timer.is_some_and(|at| now >= at) {
+            self.timer = None;
+            self.retry(now);
+        }
+    }
+
+    fn retry(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Standby if self.silent_since.is_some() && self.link_down_since.is_none() => {
+                self.enter(Phase::Asking);
+                self.ask_around(now, Purpose::Promote);
+            }
+            Phase::Held => match &self.local {
+                Some(Local::Primary(_)) => {
+                    self.enter(Phase::Confirming);
+                    self.ask_around(now, Purpose::Confirm);
+                }
+                _ => self.settle(now),
+            },
+            Phase::Down | Phase::Fenced => self.ask_around(now, Purpose::Explain),
+            _ => {}
+        }
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        if !matches!(phase, Phase::Asking | Phase::Confirming) {
+            self.timer = None;
+        }
+    }
+
+    fn eligible(&mut self, eligible: bool) {
+        if self.eligible != eligible {
+            self.eligible = eligible;
+            self.orders.push_back(Order::Eligible(eligible));
+        }
+    }
+
+    /// Writes a decision down once: the same words again are not said again.
+    fn decide(&mut self, verdict: &str, text: String, hint: Option<String>) {
+        let refused = matches!(verdict, "refuse" | "hold");
+        if refused {
+            self.reason = Some(text.clone());
+            self.hint.clone_from(&hint);
+        }
+        if self.said.as_deref() == Some(text.as_str()) {
+            return;
+        }
+        self.said = refused.then(|| text.clone());
+        let mut event = Event::new(EventKind::Decision, text).with("verdict", verdict);
+        if let Some(hint) = hint {
+            event = event.with("hint", hint);
+        }
+        self.note(event);
+    }
+
+    fn note(&mut self, event: Event) {
+        self.orders.push_back(Order::Note(event));
+    }
+
+    fn view(&self) -> Option<&LocalView> {
+        match &self.local {
+            Some(Local::Standby(view) | Local::Primary(view)) => Some(view),
+            _ => None,
+        }
+    }
+
+    fn name_of(&self, address: IpAddr) -> String {
+        self.config
+            .peers
+            .iter()
+            .find(|(_, peer)| *peer == address)
+            .map_or_else(|| address.to_string(), |(name, _)| name.clone())
+    }
+
+    fn farewell_node(&self) -> Option<String> {
+        self.farewell.map(|from| self.name_of(from))
+    }
+}
