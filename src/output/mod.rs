@@ -9,6 +9,7 @@ pub mod log;
 pub mod paint;
 pub mod progress;
 pub mod report;
+pub mod status;
 pub mod table;
 pub mod timeline;
 
