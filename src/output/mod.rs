@@ -1,1 +1,2 @@
 //! (room: output)
+pub mod timeline;

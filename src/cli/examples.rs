@@ -1,0 +1,148 @@
+//! The examples at the end of `--help` and in the man pages.
+//!
+//! Two spaces and a sentence say what is done, four spaces show the command; the man pages rely on it.
+
+pub(super) const PGBATON: &str = "\
+Examples:
+  See a failover on this machine, without any configuration
+    pgbaton demo
+  Write a configuration and check it
+    pgbaton generate config > /etc/pgbaton/pgbaton.toml
+    pgbaton vrrp check-config
+  Run the daemon of this node
+    pgbaton vrrp run
+  Look at the whole cluster
+    pgbaton cluster status";
+
+pub(super) const VRRP: &str = "\
+Examples:
+  Run the daemon of this node
+    pgbaton vrrp run
+  Ask it for its state
+    pgbaton vrrp status";
+
+pub(super) const VRRP_RUN: &str = "\
+Examples:
+  Run the daemon with the configuration of the machine
+    pgbaton vrrp run
+  Run the daemon of a named node with another configuration
+    pgbaton vrrp run --config ./pgbaton.toml --node node1 --log-level debug";
+
+pub(super) const VRRP_STATUS: &str = "\
+Examples:
+  Show the state
+    pgbaton vrrp status
+  Use the state in a script
+    pgbaton vrrp status --json | jq -r .vrrp.state";
+
+pub(super) const VRRP_STATS: &str = "\
+Examples:
+  Show the counters
+    pgbaton vrrp stats";
+
+pub(super) const VRRP_RESIGN: &str = "\
+Examples:
+  Hand over before maintenance
+    pgbaton vrrp resign
+  Wait longer for a busy server to stop
+    pgbaton vrrp resign --timeout 2m";
+
+pub(super) const VRRP_CHECK_CONFIG: &str = "\
+Examples:
+  Check the configuration of the machine
+    pgbaton vrrp check-config
+  Check a new one before it is installed
+    pgbaton vrrp check-config --config ./pgbaton.toml";
+
+pub(super) const VIP: &str = "\
+Examples:
+  Add the configured virtual IP to this machine
+    pgbaton vip up
+  Remove it
+    pgbaton vip down";
+
+pub(super) const VIP_UP: &str = "\
+Examples:
+  Add the configured virtual IPs
+    pgbaton vip up
+  Add an address without any configuration, until it is removed
+    pgbaton vip up 192.0.2.23/24 --interface eth0 --lease off
+  See what would be done
+    pgbaton vip up --dry-run";
+
+pub(super) const VIP_DOWN: &str = "\
+Examples:
+  Remove the configured virtual IPs
+    pgbaton vip down
+  Remove an address without any configuration
+    pgbaton vip down 192.0.2.23/24 --interface eth0";
+
+pub(super) const VIP_STATUS: &str = "\
+Examples:
+  Show the configured virtual IPs
+    pgbaton vip status
+  Use the answer in a script
+    pgbaton vip status --json";
+
+pub(super) const PG: &str = "\
+Examples:
+  See whether the local standby could be promoted
+    pgbaton pg promote --dry-run";
+
+pub(super) const PG_PROMOTE: &str = "\
+Examples:
+  See whether the local standby could be promoted, and by which steps
+    pgbaton pg promote --dry-run
+  Promote it
+    pgbaton pg promote
+  Promote after you have switched off the old primary yourself
+    pgbaton pg promote --force proof-of-death
+  Promote a server that no configuration names
+    pgbaton pg promote -D /var/lib/postgresql/15/main -h /var/run/postgresql -p 5432";
+
+pub(super) const CLUSTER: &str = "\
+Examples:
+  Show every node
+    pgbaton cluster status";
+
+pub(super) const CLUSTER_STATUS: &str = "\
+Examples:
+  Show every node
+    pgbaton cluster status
+  Show it again every two seconds
+    pgbaton cluster status --watch 2s
+  Use the answer in a script
+    pgbaton cluster status --json";
+
+pub(super) const DEMO: &str = "\
+Examples:
+  Two hosts, and the power of the primary's fails
+    pgbaton demo
+  Three hosts, nothing acknowledged may be lost, with a picture
+    pgbaton demo --spare --svg failover.svg
+  Cut the network of the primary
+    pgbaton demo --fault partition
+  Remove what an interrupted demo has left
+    pgbaton demo --clean";
+
+pub(super) const GENERATE: &str = "\
+Examples:
+  Start a configuration
+    pgbaton generate config > /etc/pgbaton/pgbaton.toml";
+
+pub(super) const GENERATE_MAN: &str = "\
+Examples:
+  Install the man pages
+    pgbaton generate man /usr/local/share/man/man8";
+
+pub(super) const GENERATE_COMPLETIONS: &str = "\
+Examples:
+  Use the completions in this shell
+    source <(pgbaton generate completions bash)
+  Write the files of all shells
+    pgbaton generate completions ./completions";
+
+pub(super) const GENERATE_CONFIG: &str = "\
+Examples:
+  Start a configuration
+    pgbaton generate config > /etc/pgbaton/pgbaton.toml";

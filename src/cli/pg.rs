@@ -1,0 +1,154 @@
+//! `pgbaton pg …`
+
+use super::{DryRun, examples};
+use crate::settings::parse;
+use clap::{ArgAction, Args, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What can be done with the local `PostgreSQL`.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum PgCommand {
+    /// Promote the local standby, after every guard has agreed
+    ///
+    /// Looks first, and refuses with exit status 3 before anything is changed: the server must be a standby
+    /// of this cluster, replay not paused, the lag within its limit, no other node a living primary, the
+    /// virtual IP not answering elsewhere, and the old primary proved to be gone. Then promotes, waits until
+    /// the server is writable on a timeline of its own, and records the promotion. Running it on a primary
+    /// changes nothing.
+    ///
+    /// Works without a configuration; then the guards that need the other nodes can't be asked and must be
+    /// lifted by name with --force. The variables of libpq (PGHOST, PGDATA and so on) aren't read: they often
+    /// name the virtual IP, and this must not promote a server by accident.
+    #[command(after_long_help = examples::PG_PROMOTE)]
+    Promote(Promote),
+}
+
+/// `pgbaton pg promote`
+// `-h` is the host, as in psql, so help is `--help` alone.
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[command(disable_help_flag = true)]
+pub struct Promote {
+    /// The data directory of the server
+    #[arg(
+        short = 'D',
+        long,
+        env = "PGBATON_DATA_DIRECTORY",
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath
+    )]
+    pub data_directory: Option<PathBuf>,
+
+    /// The directory of `pg_ctl` and `pg_controldata`
+    #[arg(long, env = "PGBATON_BIN_DIRECTORY", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub bin_directory: Option<PathBuf>,
+
+    /// The directory of the server's Unix socket, or the address it listens on
+    #[arg(short = 'h', long, env = "PGBATON_HOST", value_name = "HOST")]
+    pub host: Option<String>,
+
+    /// The port of the server
+    #[arg(short, long, env = "PGBATON_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// The role to connect as
+    #[arg(short = 'U', long, env = "PGBATON_USER", value_name = "ROLE")]
+    pub user: Option<String>,
+
+    /// The database to connect to
+    #[arg(short = 'd', long, env = "PGBATON_DBNAME", value_name = "DB")]
+    pub dbname: Option<String>,
+
+    /// Refuse if more write-ahead log than this is missing or not yet replayed
+    #[arg(long, env = "PGBATON_MAX_LAG", value_name = "SIZE", value_parser = parse::size)]
+    pub max_lag: Option<u64>,
+
+    /// Promote although this guard refuses (can be repeated)
+    #[arg(long, value_name = "GATE", value_enum)]
+    pub force: Vec<ForceGate>,
+
+    /// Give up waiting for the promotion after this time [default: 30s]
+    #[arg(long, env = "PGBATON_TIMEOUT", value_name = "DURATION", value_parser = parse::duration)]
+    pub timeout: Option<Duration>,
+
+    /// The flag of every changing command.
+    #[command(flatten)]
+    pub dry_run: DryRun,
+
+    /// Print help
+    #[arg(long, action = ArgAction::Help)]
+    pub help: Option<bool>,
+}
+
+impl Promote {
+    /// The timeout when neither a flag nor the file says one.
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+}
+
+/// A guard that an operator can lift by name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum ForceGate {
+    /// The server must be in recovery
+    InRecovery,
+    /// The nodes must have one system identifier
+    SystemId,
+    /// Replay must not be paused
+    ReplayNotPaused,
+    /// The lag must be within --max-lag
+    Lag,
+    /// No other node may be a living primary
+    PeerPrimary,
+    /// No other node may know a newer epoch
+    NewerEpoch,
+    /// The virtual IP must not answer elsewhere
+    VipFree,
+    /// The old primary must be proved to be gone
+    ProofOfDeath,
+    /// The new timeline must be one that no other node has
+    TimelineUnique,
+}
+
+impl ForceGate {
+    /// Returns the name as it is typed, which is that of the guard.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InRecovery => "in-recovery",
+            Self::SystemId => "system-id",
+            Self::ReplayNotPaused => "replay-not-paused",
+            Self::Lag => "lag",
+            Self::PeerPrimary => "peer-primary",
+            Self::NewerEpoch => "newer-epoch",
+            Self::VipFree => "vip-free",
+            Self::ProofOfDeath => "proof-of-death",
+            Self::TimelineUnique => "timeline-unique",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use clap::Parser as _;
+
+    #[test]
+    fn the_names_of_the_guards_are_what_is_typed() {
+        for gate in ForceGate::value_variants() {
+            assert_eq!(gate.to_possible_value().unwrap().get_name(), gate.name());
+        }
+    }
+
+    #[test]
+    fn the_connection_flags_are_those_of_psql() {
+        let line =
+            "pgbaton pg promote -h /tmp -p 5433 -U me -d mine -D /data --force lag --force vip-free -n";
+        let Command::Pg(PgCommand::Promote(promote)) = Cli::try_parse_from(line.split(' ')).unwrap().command
+        else {
+            panic!()
+        };
+        assert_eq!(promote.host.as_deref(), Some("/tmp"));
+        assert_eq!(promote.port, Some(5433));
+        assert_eq!(promote.force, [ForceGate::Lag, ForceGate::VipFree]);
+        assert!(promote.dry_run.dry_run);
+    }
+}

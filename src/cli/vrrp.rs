@@ -1,0 +1,130 @@
+//! `pgbaton vrrp …`
+
+use super::examples;
+use crate::settings::parse;
+use clap::{Args, Subcommand, ValueEnum};
+use std::time::Duration;
+
+/// What can be done about the election.
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum VrrpCommand {
+    /// Run the daemon of this node in the foreground
+    ///
+    /// The daemon elects by VRRP version 3 (RFC 9568). With a [postgres] table it also watches PostgreSQL,
+    /// promotes the standby when the old primary is proved to be gone, and stops PostgreSQL and drops the
+    /// virtual IP when this node has lost its place. Being Active is the permission to ask, never an order
+    /// to promote.
+    ///
+    /// It stays in the foreground and logs to standard error. SIGTERM and SIGINT make it leave in order;
+    /// SIGHUP makes it log its state.
+    #[command(after_long_help = examples::VRRP_RUN)]
+    Run(Run),
+    /// Show the state of the running daemon
+    ///
+    /// Asks the daemon of this node over its control socket. The exit status is 69 if none is running.
+    #[command(after_long_help = examples::VRRP_STATUS)]
+    Status(VrrpStatus),
+    /// Show the counters of the running daemon
+    ///
+    /// Advertisements sent, received and refused, each with the reason, since the start of the daemon.
+    #[command(after_long_help = examples::VRRP_STATS)]
+    Stats(VrrpStats),
+    /// Make the Active node hand over to a Backup
+    ///
+    /// The daemon of this node gives up being Active: it stops PostgreSQL, drops the virtual IP and says
+    /// farewell with an advertisement of priority 0, so that the Backup acts without waiting.
+    #[command(after_long_help = examples::VRRP_RESIGN)]
+    Resign(Resign),
+    /// Check the configuration and show what it means
+    ///
+    /// Reads the configuration like the daemon does, reports every mistake with its line, and finds out
+    /// which node this machine is when --node is given. Changes nothing.
+    #[command(after_long_help = examples::VRRP_CHECK_CONFIG)]
+    CheckConfig(CheckConfig),
+}
+
+/// `pgbaton vrrp run`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Run {
+    /// Log nothing below this level
+    #[arg(long, env = "PGBATON_LOG_LEVEL", value_name = "LEVEL", value_enum, default_value_t)]
+    pub log_level: LogLevel,
+
+    /// Write log lines in this form
+    #[arg(long, env = "PGBATON_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+}
+
+/// The least important records that are logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What failed
+    Error,
+    /// What may fail next
+    Warning,
+    /// What an operator should know: state changes, promotions
+    Notice,
+    /// Each step
+    #[default]
+    Info,
+    /// Everything
+    Debug,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// As "journal" under systemd, otherwise as "plain"
+    #[default]
+    Auto,
+    /// With the priority in front, as sd-daemon(3) describes
+    Journal,
+    /// With the time and the level in front
+    Plain,
+}
+
+/// `pgbaton vrrp status`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VrrpStatus {
+    /// Give up when the daemon hasn't answered after this time
+    #[arg(
+        long,
+        env = "PGBATON_TIMEOUT",
+        value_name = "DURATION",
+        value_parser = parse::duration,
+        default_value = "1s"
+    )]
+    pub timeout: Duration,
+}
+
+/// `pgbaton vrrp stats`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VrrpStats {
+    /// Give up when the daemon hasn't answered after this time
+    #[arg(
+        long,
+        env = "PGBATON_TIMEOUT",
+        value_name = "DURATION",
+        value_parser = parse::duration,
+        default_value = "1s"
+    )]
+    pub timeout: Duration,
+}
+
+/// `pgbaton vrrp resign`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Resign {
+    /// Give up waiting for the hand-over after this time
+    #[arg(
+        long,
+        env = "PGBATON_TIMEOUT",
+        value_name = "DURATION",
+        value_parser = parse::duration,
+        default_value = "30s"
+    )]
+    pub timeout: Duration,
+}
+
+/// `pgbaton vrrp check-config`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct CheckConfig {}

@@ -1,0 +1,635 @@
+//! From the text of `pgbaton.toml` to checked [`Settings`].
+//!
+//! Three passes, each of which collects all its mistakes: syntax (toml), shape (`shape`), meaning (here).
+//! Pure: the text comes in, nothing is opened.
+
+use super::keys::{Form, section};
+use super::parse::{self, Lease};
+use super::problem::{Problem, Problems, nearest};
+use super::{
+    Availability, Checksum, ClusterSettings, GuardSettings, Node, NodeRole, PostgresSettings, Settings,
+    VipSettings, VrrpSettings,
+};
+use crate::error::{Error, Result};
+use crate::units::InterfaceAddress;
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use toml::de::DeTable;
+
+/// The most data nodes of a cluster: every one more is a voter more to wait for.
+const MOST_DATA_NODES: usize = 7;
+/// `sun_path` of unix(7) less the final zero.
+const LONGEST_SOCKET_PATH: usize = 107;
+/// `IFNAMSIZ` less the final zero.
+const LONGEST_INTERFACE_NAME: usize = 15;
+
+type Value<T> = Option<Spanned<T>>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    cluster: Option<RawCluster>,
+    #[serde(default)]
+    node: Vec<Spanned<RawNode>>,
+    #[serde(default)]
+    vrrp: RawVrrp,
+    #[serde(default)]
+    vip: Vec<Spanned<RawVip>>,
+    postgres: Value<RawPostgres>,
+    #[serde(default)]
+    guard: RawGuard,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCluster {
+    name: Value<String>,
+    runtime_directory: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    name: Value<String>,
+    address: Value<String>,
+    priority: Value<i64>,
+    role: Value<String>,
+    interface: Value<String>,
+    data_directory: Value<String>,
+    port: Value<i64>,
+    socket_directory: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVrrp {
+    interface: Value<String>,
+    virtual_router_id: Value<i64>,
+    advert_interval: Value<String>,
+    preempt: Value<bool>,
+    preempt_delay: Value<String>,
+    start_delay: Value<String>,
+    checksum: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVip {
+    address: Value<String>,
+    interface: Value<String>,
+    label: Value<String>,
+    lease: Value<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPostgres {
+    data_directory: Value<String>,
+    bin_directory: Value<String>,
+    port: Value<i64>,
+    socket_directory: Value<String>,
+    user: Value<String>,
+    database: Value<String>,
+    probe_interval: Value<String>,
+    probe_timeout: Value<String>,
+    stop_timeout: Value<String>,
+    promote_timeout: Value<String>,
+    connect_timeout: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGuard {
+    availability: Value<String>,
+    ask_timeout: Value<String>,
+    max_lag: Value<String>,
+}
+
+/// Reads the text of a file; `name` is the file's name in error messages.
+pub(super) fn read(text: &str, name: &str) -> Result<Settings> {
+    let syntax = |error: &toml::de::Error| {
+        let mut problems = Problems::default();
+        problems.add(match error.span() {
+            Some(span) => Problem::at(span, one_line(error.message())),
+            None => Problem::absent(one_line(error.message())),
+        });
+        problems.into_error(name, text)
+    };
+    let document = DeTable::parse(text).map_err(|error| syntax(&error))?;
+    let mut problems = Problems::default();
+    super::shape::check(document.get_ref(), &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.into_error(name, text));
+    }
+    let raw: RawFile = toml::from_str(text).map_err(|error| syntax(&error))?;
+    let mut check = Check { problems, warnings: Vec::new() };
+    let settings = check.file(raw);
+    match settings {
+        Some(settings) if check.problems.is_empty() => Ok(Settings { warnings: check.warnings, ..settings }),
+        _ => Err(check.problems.into_error(name, text)),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Turns raw values into checked ones and collects what is wrong with them.
+struct Check {
+    problems: Problems,
+    warnings: Vec<String>,
+}
+
+impl Check {
+    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
+        self.problems.add(Problem::at(span, message));
+    }
+
+    fn file(&mut self, raw: RawFile) -> Option<Settings> {
+        let with_postgres = raw.postgres.is_some();
+        let cluster = match raw.cluster {
+            Some(cluster) => self.cluster(cluster),
+            None => {
+                let missing = Problem::absent("the table [cluster] is missing");
+                self.problems.add(missing.hint("\"pgbaton generate config\" prints a template"));
+                None
+            }
+        };
+        let directory_span = raw.postgres.as_ref().map(Spanned::span);
+        let postgres = raw.postgres.and_then(|raw| self.postgres(raw.into_inner()));
+        let nodes = self.nodes(raw.node);
+        let vrrp = self.vrrp(raw.vrrp, with_postgres);
+        let vips = self.vips(raw.vip, &nodes);
+        let guard = self.guard(raw.guard);
+        let unplaced = |node: &&Checked| node.node.data_directory.is_none();
+        if let (Some(span), Some((None, _))) = (directory_span, &postgres)
+            && let Some(node) = nodes.iter().find(unplaced)
+        {
+            let name = &node.node.name;
+            let problem =
+                Problem::at(span, format!("data_directory is missing, and node \"{name}\" has none"));
+            self.problems.add(problem.hint("set data_directory in [postgres] or for each [[node]]"));
+        }
+        let postgres = postgres.map(|(directory, postgres)| PostgresSettings {
+            data_directory: directory.unwrap_or_default(),
+            ..postgres
+        });
+        let cluster = cluster?;
+        let nodes: Vec<Node> = nodes.into_iter().map(|checked| checked.node).collect();
+        self.socket_paths(&cluster, &nodes);
+        Some(Settings {
+            file: None,
+            cluster,
+            nodes,
+            me: None,
+            vrrp,
+            vips,
+            postgres,
+            guard,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn cluster(&mut self, raw: RawCluster) -> Option<ClusterSettings> {
+        let name = self.required("cluster", "name", raw.name, None)?;
+        let name = self.name("the cluster's name", &name)?;
+        let runtime_directory =
+            self.path("runtime_directory", raw.runtime_directory).unwrap_or_else(|| "/run/pgbaton".into());
+        Some(ClusterSettings { name, runtime_directory })
+    }
+
+    fn nodes(&mut self, raw: Vec<Spanned<RawNode>>) -> Vec<Checked> {
+        let mut nodes: Vec<Checked> = Vec::new();
+        for raw in raw {
+            let span = raw.span();
+            if let Some(node) = self.node(raw.into_inner(), span) {
+                self.beside(&nodes, &node);
+                nodes.push(node);
+            }
+        }
+        let data = nodes.iter().filter(|node| node.node.role == NodeRole::Data).count();
+        if data == 0 && self.problems.is_empty() {
+            let none = Problem::absent("no [[node]] with the role \"data\"");
+            self.problems.add(none.hint("list every machine of the cluster as a [[node]]"));
+        }
+        if let (true, Some(node)) = (data > MOST_DATA_NODES, nodes.last()) {
+            self.wrong(
+                node.span.clone(),
+                format!("{data} data nodes are too many: at most {MOST_DATA_NODES} can vote in time"),
+            );
+        }
+        nodes
+    }
+
+    fn node(&mut self, raw: RawNode, span: Range<usize>) -> Option<Checked> {
+        let name = self.required("node", "name", raw.name, Some(&span));
+        let address = self.required("node", "address", raw.address, Some(&span));
+        let role = self.word("node", "role", raw.role, &[NodeRole::Data, NodeRole::Spare]);
+        let role = role.unwrap_or(NodeRole::Data);
+        let name_span = name.as_ref().map(Spanned::span);
+        let name = name.and_then(|name| self.name("the node's name", &name));
+        let address_span = address.as_ref().map(Spanned::span);
+        let address = address.and_then(|address| self.address(&address));
+        let called = name.as_ref().map_or_else(String::new, |name| format!("node \"{name}\": "));
+        let priority = match (role, raw.priority) {
+            (NodeRole::Spare, Some(priority)) => {
+                self.wrong(
+                    priority.span(),
+                    format!("{called}a spare has no priority: it never takes the virtual IP"),
+                );
+                None
+            }
+            (NodeRole::Data, None) => {
+                let missing = Problem::at(span.clone(), format!("{called}priority is missing"));
+                self.problems
+                    .add(missing.hint("a data node needs a priority from 1 to 254, as in: priority = 200"));
+                None
+            }
+            (_, priority) => self.integer("node", "priority", priority),
+        };
+        let node = Node {
+            priority,
+            role,
+            interface: self.interface("interface", raw.interface),
+            data_directory: self.path("data_directory", raw.data_directory),
+            port: self.integer("node", "port", raw.port),
+            socket_directory: self.path("socket_directory", raw.socket_directory),
+            name: name?,
+            address: address?,
+        };
+        Some(Checked {
+            node,
+            name_span: name_span.unwrap_or_else(|| span.clone()),
+            address_span: address_span.unwrap_or_else(|| span.clone()),
+            span,
+        })
+    }
+
+    /// Compares a node with those that stand before it.
+    fn beside(&mut self, earlier: &[Checked], new: &Checked) {
+        if earlier.iter().any(|other| other.node.name == new.node.name) {
+            self.wrong(new.name_span.clone(), format!("two nodes are called \"{}\"", new.node.name));
+        }
+        if let Some(other) = earlier.iter().find(|other| other.node.address == new.node.address) {
+            self.wrong(
+                new.address_span.clone(),
+                format!(
+                    "node \"{}\" has the address {} of node \"{}\"",
+                    new.node.name, new.node.address, other.node.name
+                ),
+            );
+        }
+        if let Some(other) =
+            earlier.first().filter(|other| other.node.address.is_ipv4() != new.node.address.is_ipv4())
+        {
+            self.wrong(
+                new.address_span.clone(),
+                format!(
+                    "{} and {} are of different families: the nodes must all have IPv4 or all IPv6 addresses",
+                    other.node.address, new.node.address
+                ),
+            );
+        }
+        let same = |other: &&Checked| new.node.priority.is_some() && other.node.priority == new.node.priority;
+        if let (Some(other), Some(priority)) = (earlier.iter().find(same), new.node.priority) {
+            self.warnings.push(format!(
+                "nodes \"{}\" and \"{}\" have the same priority {priority}: the higher address decides between them",
+                other.node.name, new.node.name
+            ));
+        }
+    }
+
+    fn vrrp(&mut self, raw: RawVrrp, with_postgres: bool) -> VrrpSettings {
+        if with_postgres {
+            let why = "can't be used beside [postgres]: a healthy primary is never displaced";
+            if let Some(preempt) = raw.preempt.as_ref().filter(|preempt| *preempt.get_ref()) {
+                self.wrong(preempt.span(), format!("preempt {why}"));
+            }
+            if let Some(delay) = &raw.preempt_delay {
+                self.wrong(delay.span(), format!("preempt_delay {why}"));
+            }
+        }
+        let defaults = VrrpSettings::default();
+        VrrpSettings {
+            interface: self.interface("interface", raw.interface),
+            virtual_router_id: self
+                .integer("vrrp", "virtual_router_id", raw.virtual_router_id)
+                .unwrap_or(defaults.virtual_router_id),
+            advert_interval: self
+                .parsed("advert_interval", raw.advert_interval, parse::advert_interval)
+                .unwrap_or(defaults.advert_interval),
+            preempt: raw.preempt.map_or(!with_postgres, Spanned::into_inner),
+            preempt_delay: self
+                .parsed("preempt_delay", raw.preempt_delay, parse::duration)
+                .unwrap_or(defaults.preempt_delay),
+            start_delay: self
+                .parsed("start_delay", raw.start_delay, parse::duration)
+                .unwrap_or(defaults.start_delay),
+            checksum: self
+                .word("vrrp", "checksum", raw.checksum, &[Checksum::PseudoHeader, Checksum::Rfc9568])
+                .unwrap_or(defaults.checksum),
+        }
+    }
+
+    fn vips(&mut self, raw: Vec<Spanned<RawVip>>, nodes: &[Checked]) -> Vec<VipSettings> {
+        if raw.is_empty() {
+            let none = Problem::absent("no [[vip]]: there is no address to move");
+            self.problems.add(none.hint("as in: [[vip]] address = \"192.0.2.23/24\""));
+        }
+        let mut vips: Vec<VipSettings> = Vec::new();
+        for raw in raw {
+            let span = raw.span();
+            let raw = raw.into_inner();
+            let address = self.required("vip", "address", raw.address, Some(&span)).and_then(|text| {
+                let address = self.parsed("address", Some(text.clone()), str::parse::<InterfaceAddress>)?;
+                self.vip_address(address, &text.span(), nodes, &vips);
+                Some(address)
+            });
+            let lease = raw.lease.and_then(|text| self.parsed("lease", Some(text), str::parse::<Lease>));
+            let interface = self.interface("interface", raw.interface);
+            let label = self.label(raw.label, address);
+            if let Some(address) = address {
+                let lease = lease.unwrap_or(VipSettings::DEFAULT_LEASE).0;
+                vips.push(VipSettings { address, interface, label, lease });
+            }
+        }
+        vips
+    }
+
+    fn vip_address(
+        &mut self,
+        vip: InterfaceAddress,
+        span: &Range<usize>,
+        nodes: &[Checked],
+        vips: &[VipSettings],
+    ) {
+        let address = vip.address();
+        if let Some(node) = nodes.iter().find(|node| node.node.address == address) {
+            let name = &node.node.name;
+            self.wrong(span.clone(), format!("the virtual IP {address} is the address of node \"{name}\""));
+        }
+        if vips.iter().any(|other| other.address.address() == address) {
+            self.wrong(span.clone(), format!("the virtual IP {address} is listed twice"));
+        }
+        if let Some(node) = nodes.first().filter(|node| node.node.address.is_ipv4() != address.is_ipv4()) {
+            let other = node.node.address;
+            self.wrong(
+                span.clone(),
+                format!("the virtual IP {address} isn't of the address family of the nodes ({other})"),
+            );
+        }
+    }
+
+    fn postgres(&mut self, raw: RawPostgres) -> Option<(Option<PathBuf>, PostgresSettings)> {
+        let before = self.problems.len();
+        let directory = self.path("data_directory", raw.data_directory);
+        let base = PostgresSettings::new(PathBuf::new());
+        let postgres = PostgresSettings {
+            data_directory: PathBuf::new(),
+            bin_directory: self.path("bin_directory", raw.bin_directory),
+            port: self.integer("postgres", "port", raw.port).unwrap_or(base.port),
+            socket_directory: self
+                .path("socket_directory", raw.socket_directory)
+                .unwrap_or(base.socket_directory),
+            user: self.text("user", raw.user).unwrap_or(base.user),
+            database: self.text("database", raw.database).unwrap_or(base.database),
+            probe_interval: self
+                .above_zero("probe_interval", raw.probe_interval)
+                .unwrap_or(base.probe_interval),
+            probe_timeout: self.above_zero("probe_timeout", raw.probe_timeout).unwrap_or(base.probe_timeout),
+            stop_timeout: self.above_zero("stop_timeout", raw.stop_timeout).unwrap_or(base.stop_timeout),
+            promote_timeout: self
+                .above_zero("promote_timeout", raw.promote_timeout)
+                .unwrap_or(base.promote_timeout),
+            connect_timeout: self
+                .above_zero("connect_timeout", raw.connect_timeout)
+                .unwrap_or(base.connect_timeout),
+        };
+        (self.problems.len() == before).then_some((directory, postgres))
+    }
+
+    fn guard(&mut self, raw: RawGuard) -> GuardSettings {
+        let defaults = GuardSettings::default();
+        GuardSettings {
+            availability: self
+                .word("guard", "availability", raw.availability, &[Availability::Hold, Availability::Prefer])
+                .unwrap_or(defaults.availability),
+            ask_timeout: self.above_zero("ask_timeout", raw.ask_timeout).unwrap_or(defaults.ask_timeout),
+            max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
+        }
+    }
+
+    fn socket_paths(&mut self, cluster: &ClusterSettings, nodes: &[Node]) {
+        for node in nodes {
+            let path = super::control_socket(cluster, &node.name);
+            if path.as_os_str().len() > LONGEST_SOCKET_PATH {
+                self.problems.add(Problem::absent(format!(
+                    "the path of the control socket {} is longer than {LONGEST_SOCKET_PATH} bytes",
+                    path.display()
+                )));
+                return;
+            }
+        }
+    }
+
+    fn required(
+        &mut self,
+        table: &str,
+        key: &str,
+        value: Value<String>,
+        place: Option<&Range<usize>>,
+    ) -> Value<String> {
+        if value.is_none() {
+            let heading = section(table).map(super::keys::Section::heading).unwrap_or_default();
+            let message = format!("{key} is missing in {heading}");
+            self.problems.add(match place {
+                Some(span) => Problem::at(span.clone(), message),
+                None => Problem::absent(message),
+            });
+        }
+        value
+    }
+
+    fn parsed<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        value: Value<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let value = value?;
+        match parse(value.get_ref()) {
+            Ok(parsed) => Some(parsed),
+            Err(error) => {
+                self.wrong(value.span(), format!("{key}: {error}"));
+                None
+            }
+        }
+    }
+
+    fn above_zero(&mut self, key: &str, value: Value<String>) -> Option<Duration> {
+        let span = value.as_ref().map(Spanned::span)?;
+        let duration = self.parsed(key, value, parse::duration)?;
+        if duration.is_zero() {
+            self.wrong(span, format!("{key} must be longer than zero"));
+        }
+        Some(duration)
+    }
+
+    fn integer<T: TryFrom<i64>>(&mut self, table: &str, key: &str, value: Value<i64>) -> Option<T> {
+        let value = value?;
+        let number = *value.get_ref();
+        let form = section(table).and_then(|section| section.key(key)).map(|key| key.form);
+        let Some(Form::Integer(low, high)) = form else { return None };
+        match T::try_from(number) {
+            Ok(fits) if (low..=high).contains(&number) => Some(fits),
+            _ => {
+                self.wrong(value.span(), format!("{key} must be from {low} to {high}, not {number}"));
+                None
+            }
+        }
+    }
+
+    /// Takes the word that stands at the same place in the key's form as the value in `values`.
+    fn word<T: Copy>(&mut self, table: &str, key: &str, value: Value<String>, values: &[T]) -> Option<T> {
+        let value = value?;
+        let form = section(table).and_then(|section| section.key(key)).map(|key| key.form);
+        let Some(Form::Word(words)) = form else { return None };
+        let word = value.get_ref().as_str();
+        let found = words.iter().zip(values).find(|(known, _)| **known == word).map(|(_, value)| *value);
+        if found.is_none() {
+            let message =
+                format!("{key} must be {}, not \"{}\"", Form::Word(words).describe(), word.escape_debug());
+            let problem = Problem::at(value.span(), message);
+            self.problems.add(match nearest(word, words.iter().copied()) {
+                Some(near) => problem.hint(format!("did you mean \"{near}\"?")),
+                None => problem,
+            });
+        }
+        found
+    }
+
+    fn name(&mut self, what: &str, value: &Spanned<String>) -> Option<String> {
+        let name = value.get_ref();
+        if is_name(name) {
+            return Some(name.clone());
+        }
+        self.wrong(
+            value.span(),
+            format!(
+                "{what} must be 1 to 63 of the characters a-z, 0-9, _ and -, not \"{}\"",
+                name.escape_debug()
+            ),
+        );
+        None
+    }
+
+    fn address(&mut self, value: &Spanned<String>) -> Option<IpAddr> {
+        let text = value.get_ref();
+        let Ok(address) = text.parse::<IpAddr>() else {
+            let problem = Problem::at(
+                value.span(),
+                format!("address: \"{}\" isn't an IP address", text.escape_debug()),
+            );
+            let with_prefix = text.parse::<InterfaceAddress>().ok();
+            self.problems.add(match with_prefix {
+                Some(address) => problem.hint(format!(
+                    "a node's address has no prefix length: address = \"{}\"",
+                    address.address()
+                )),
+                None => problem.hint("host names aren't looked up: a failover can't wait for a name server"),
+            });
+            return None;
+        };
+        // The same rule as for a virtual IP: it must be an address that a host can have.
+        let prefix = if address.is_ipv4() { 32 } else { 128 };
+        if let Err(error) = format!("{address}/{prefix}").parse::<InterfaceAddress>() {
+            self.wrong(value.span(), format!("address: {error}"));
+            return None;
+        }
+        Some(address)
+    }
+
+    fn path(&mut self, key: &str, value: Value<String>) -> Option<PathBuf> {
+        let value = value?;
+        let path = Path::new(value.get_ref());
+        if path.is_absolute() && !value.get_ref().contains('\0') {
+            return Some(path.to_owned());
+        }
+        let message = format!("{key} must be an absolute path, not \"{}\"", value.get_ref().escape_debug());
+        self.wrong(value.span(), message);
+        None
+    }
+
+    fn text(&mut self, key: &str, value: Value<String>) -> Option<String> {
+        let value = value?;
+        if value.get_ref().is_empty() || value.get_ref().contains(char::is_control) {
+            self.wrong(value.span(), format!("{key} must not be empty"));
+            return None;
+        }
+        Some(value.into_inner())
+    }
+
+    fn interface(&mut self, key: &str, value: Value<String>) -> Option<String> {
+        let value = value?;
+        if let Err(why) = interface_name(value.get_ref()) {
+            self.wrong(value.span(), format!("{key}: {why}"));
+            return None;
+        }
+        Some(value.into_inner())
+    }
+
+    fn label(&mut self, value: Value<String>, vip: Option<InterfaceAddress>) -> Option<String> {
+        let span = value.as_ref().map(Spanned::span)?;
+        let label = self.interface("label", value)?;
+        if vip.is_some_and(|vip| !vip.address().is_ipv4()) {
+            self.wrong(span, "label: only an IPv4 address can have one");
+            return None;
+        }
+        Some(label)
+    }
+}
+
+/// A node with the places of its values.
+struct Checked {
+    node: Node,
+    span: Range<usize>,
+    name_span: Range<usize>,
+    address_span: Range<usize>,
+}
+
+/// Returns whether a text can be the name of a node or a cluster.
+pub(super) fn is_name(text: &str) -> bool {
+    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+/// Checks the name of a network interface, or a label, which follows the same rule in the kernel.
+pub(super) fn interface_name(text: &str) -> Result<(), String> {
+    let printable = |c: char| c.is_ascii_graphic() && c != '/';
+    if (1..=LONGEST_INTERFACE_NAME).contains(&text.len())
+        && text.chars().all(printable)
+        && text != "."
+        && text != ".."
+    {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{}\" isn't a name of 1 to {LONGEST_INTERFACE_NAME} characters without spaces and slashes",
+        text.escape_debug()
+    ))
+}
+
+/// Returns the error of a node name that isn't in the file.
+pub(super) fn unknown_node(name: &str, nodes: &[Node]) -> Error {
+    let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
+    let error = Error::config(format!("there is no node \"{}\"", name.escape_debug()))
+        .detail(format!("the nodes are {}", names.join(", ")));
+    match nearest(name, names.into_iter()) {
+        Some(near) => error.hint(format!("did you mean \"{near}\"?")),
+        None => error,
+    }
+}

@@ -1,0 +1,516 @@
+//! The one table of what may stand in `pgbaton.toml`.
+//!
+//! The check of a file, the page `pgbaton.toml(5)` and the template of `pgbaton generate config` are made
+//! from it; a test holds it against the structs that serde fills. Pure data.
+
+/// A table of the file, in the order in which it is documented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Section {
+    /// The name of the table: `node`.
+    pub name: &'static str,
+    /// Whether it may be written several times: `[[node]]`.
+    pub repeated: bool,
+    /// What the table is for, as one or two sentences.
+    pub doc: &'static str,
+    /// Its keys.
+    pub keys: &'static [Key],
+}
+
+/// One key of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The name of the key.
+    pub name: &'static str,
+    /// The form of its value.
+    pub form: Form,
+    /// What holds when the key is absent.
+    pub default: Default,
+    /// A value for the template, in TOML.
+    pub example: &'static str,
+    /// What the key means, in full sentences.
+    pub doc: &'static str,
+}
+
+/// What holds when a key is absent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Default {
+    /// The key must be there.
+    Required,
+    /// This value, in TOML.
+    Value(&'static str),
+    /// Something that isn't a fixed value, as words.
+    Found(&'static str),
+}
+
+/// The form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// Any text.
+    Text,
+    /// A name: lower-case letters, digits, `_` and `-`.
+    Name,
+    /// An absolute path.
+    Path,
+    /// An IP address.
+    Address,
+    /// An IP address and the length of its network prefix.
+    InterfaceAddress,
+    /// A number and its unit of time.
+    Duration,
+    /// A [`Form::Duration`] in whole seconds, or `off`.
+    Lease,
+    /// A whole number and its unit of memory.
+    Size,
+    /// A whole number in this range.
+    Integer(i64, i64),
+    /// `true` or `false`.
+    Boolean,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+impl Form {
+    /// Returns the TOML type that carries this form.
+    pub const fn toml_type(self) -> &'static str {
+        match self {
+            Self::Integer(..) => "integer",
+            Self::Boolean => "boolean",
+            _ => "string",
+        }
+    }
+
+    /// Returns the words for the manual: what may be written.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "text".to_owned(),
+            Self::Name => "name, of a-z, 0-9, _ and -".to_owned(),
+            Self::Path => "absolute path".to_owned(),
+            Self::Address => "IP address".to_owned(),
+            Self::InterfaceAddress => "IP address/prefix length".to_owned(),
+            Self::Duration => "duration".to_owned(),
+            Self::Lease => "duration in whole seconds, or \"off\"".to_owned(),
+            Self::Size => "size".to_owned(),
+            Self::Integer(low, high) => format!("whole number, {low} to {high}"),
+            Self::Boolean => "true or false".to_owned(),
+            Self::Word(words) => {
+                words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
+            }
+        }
+    }
+}
+
+impl Section {
+    /// Returns the heading as it is written in the file: `[[node]]`.
+    pub fn heading(&self) -> String {
+        if self.repeated { format!("[[{}]]", self.name) } else { format!("[{}]", self.name) }
+    }
+
+    /// Returns the key of this name.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+}
+
+/// Returns the table of this name.
+pub fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+/// Every table of the file.
+pub const SECTIONS: &[Section] = &[
+    Section {
+        name: "cluster",
+        repeated: false,
+        doc: "The cluster as a whole. The file is the same on every node.",
+        keys: &[
+            Key {
+                name: "name",
+                form: Form::Name,
+                default: Default::Required,
+                example: "\"main\"",
+                doc: "The name of the cluster, at most 63 characters. It appears in status and log lines.",
+            },
+            Key {
+                name: "runtime_directory",
+                form: Form::Path,
+                default: Default::Value("\"/run/pgbaton\""),
+                example: "\"/run/pgbaton\"",
+                doc: "Where the control socket (NODE.sock) and the lock (NODE.lock) of a node are made.",
+            },
+        ],
+    },
+    Section {
+        name: "node",
+        repeated: true,
+        doc: "One machine of the cluster; one to seven data nodes and any number of spares. \
+              A daemon finds itself in this list by the addresses of its machine, or by --node.",
+        keys: &[
+            Key {
+                name: "name",
+                form: Form::Name,
+                default: Default::Required,
+                example: "\"node1\"",
+                doc: "The name of the node, at most 63 characters and not used twice.",
+            },
+            Key {
+                name: "address",
+                form: Form::Address,
+                default: Default::Required,
+                example: "\"192.0.2.21\"",
+                doc: "Where the node itself answers, whether or not it holds the virtual IP. All nodes and \
+                      virtual IPs are of one address family.",
+            },
+            Key {
+                name: "priority",
+                form: Form::Integer(1, 254),
+                default: Default::Found("must be given for a data node, must be absent for a spare"),
+                example: "200",
+                doc: "The VRRP priority: of several living nodes the highest becomes Active. Give each data \
+                      node its own, or the order is decided by comparing addresses.",
+            },
+            Key {
+                name: "role",
+                form: Form::Word(&["data", "spare"]),
+                default: Default::Value("\"data\""),
+                example: "\"data\"",
+                doc: "A data node may become the primary and hold the virtual IP. A spare never does: it is \
+                      a second synchronous standby and the third voter, and takes no part in VRRP.",
+            },
+            Key {
+                name: "interface",
+                form: Form::Text,
+                default: Default::Found("interface of [vrrp]"),
+                example: "\"eth0\"",
+                doc: "The network interface of this node, if it is called otherwise than on the others.",
+            },
+            Key {
+                name: "data_directory",
+                form: Form::Path,
+                default: Default::Found("data_directory of [postgres]"),
+                example: "\"/var/lib/postgresql/15/main\"",
+                doc: "The data directory on this node, if it is another than on the others.",
+            },
+            Key {
+                name: "port",
+                form: Form::Integer(1, 65535),
+                default: Default::Found("port of [postgres]"),
+                example: "5432",
+                doc: "The port of PostgreSQL on this node, if it is another than on the others.",
+            },
+            Key {
+                name: "socket_directory",
+                form: Form::Path,
+                default: Default::Found("socket_directory of [postgres]"),
+                example: "\"/var/run/postgresql\"",
+                doc: "The directory of the Unix socket on this node, if it is another than on the others.",
+            },
+        ],
+    },
+    Section {
+        name: "vrrp",
+        repeated: false,
+        doc: "The election (VRRP version 3, RFC 9568). The table may be absent.",
+        keys: &[
+            Key {
+                name: "interface",
+                form: Form::Text,
+                default: Default::Found("the interface that carries the address of the node"),
+                example: "\"eth0\"",
+                doc: "The network interface on which advertisements are sent and heard.",
+            },
+            Key {
+                name: "virtual_router_id",
+                form: Form::Integer(1, 255),
+                default: Default::Value("51"),
+                example: "51",
+                doc: "The number that tells clusters on one network apart; the same on every node.",
+            },
+            Key {
+                name: "advert_interval",
+                form: Form::Duration,
+                default: Default::Value("\"1s\""),
+                example: "\"1s\"",
+                doc: "The time between two advertisements: a multiple of 10ms from 10ms to 40.95s. A Backup \
+                      takes a silent Active for dead after a little more than three of them.",
+            },
+            Key {
+                name: "preempt",
+                form: Form::Boolean,
+                default: Default::Found("true without [postgres]; always false with it"),
+                example: "false",
+                doc: "Whether a node of higher priority that comes back takes the virtual IP from a healthy \
+                      Active. Can't be true beside [postgres]: a healthy primary is never displaced.",
+            },
+            Key {
+                name: "preempt_delay",
+                form: Form::Duration,
+                default: Default::Value("\"0s\""),
+                example: "\"0s\"",
+                doc: "How long such a node waits first. Only without [postgres].",
+            },
+            Key {
+                name: "start_delay",
+                form: Form::Duration,
+                default: Default::Value("\"0s\""),
+                example: "\"0s\"",
+                doc: "How long a daemon listens after its start before it may become Active.",
+            },
+            Key {
+                name: "checksum",
+                form: Form::Word(&["pseudo-header", "rfc9568"]),
+                default: Default::Value("\"pseudo-header\""),
+                example: "\"pseudo-header\"",
+                doc: "How the checksum of sent IPv4 advertisements is computed: with the pseudo-header of \
+                      RFC 5798, as keepalived does, or over the message alone. Both are accepted.",
+            },
+        ],
+    },
+    Section {
+        name: "vip",
+        repeated: true,
+        doc: "A virtual IP: the address that clients connect to. At least one.",
+        keys: &[
+            Key {
+                name: "address",
+                form: Form::InterfaceAddress,
+                default: Default::Required,
+                example: "\"192.0.2.23/24\"",
+                doc: "The address with the prefix length of its network; not the address of a node.",
+            },
+            Key {
+                name: "interface",
+                form: Form::Text,
+                default: Default::Found("interface of the node"),
+                example: "\"eth0\"",
+                doc: "The network interface that gets the address.",
+            },
+            Key {
+                name: "label",
+                form: Form::Text,
+                default: Default::Found("no label"),
+                example: "\"eth0:vip\"",
+                doc: "The label of an IPv4 address as ip(8) shows it, at most 15 characters.",
+            },
+            Key {
+                name: "lease",
+                form: Form::Lease,
+                default: Default::Value("\"3s\""),
+                example: "\"3s\"",
+                doc: "How long the kernel keeps the address if nobody renews it, in whole seconds. With \
+                      \"off\" the address of a hung daemon stays until somebody removes it.",
+            },
+        ],
+    },
+    Section {
+        name: "postgres",
+        repeated: false,
+        doc: "PostgreSQL on the nodes. Without this table pgbaton elects and moves the address only.",
+        keys: &[
+            Key {
+                name: "data_directory",
+                form: Form::Path,
+                default: Default::Found("must be given here or for each node"),
+                example: "\"/var/lib/postgresql/15/main\"",
+                doc: "The data directory.",
+            },
+            Key {
+                name: "bin_directory",
+                form: Form::Path,
+                default: Default::Found("looked for by the version of the data directory"),
+                example: "\"/usr/lib/postgresql/15/bin\"",
+                doc: "Where pg_ctl and pg_controldata of this version are.",
+            },
+            Key {
+                name: "port",
+                form: Form::Integer(1, 65535),
+                default: Default::Value("5432"),
+                example: "5432",
+                doc: "The port of the server.",
+            },
+            Key {
+                name: "socket_directory",
+                form: Form::Path,
+                default: Default::Value("\"/var/run/postgresql\""),
+                example: "\"/var/run/postgresql\"",
+                doc: "The directory of the Unix socket, for connections on the same machine.",
+            },
+            Key {
+                name: "user",
+                form: Form::Text,
+                default: Default::Value("\"postgres\""),
+                example: "\"postgres\"",
+                doc: "The role for connections, to the own server and to those of the others.",
+            },
+            Key {
+                name: "database",
+                form: Form::Text,
+                default: Default::Value("\"postgres\""),
+                example: "\"postgres\"",
+                doc: "The database to connect to.",
+            },
+            Key {
+                name: "probe_interval",
+                form: Form::Duration,
+                default: Default::Value("\"500ms\""),
+                example: "\"500ms\"",
+                doc: "The time between two health probes over SQL. The death of the server is noticed at \
+                      once without them; a probe finds a server that hangs.",
+            },
+            Key {
+                name: "probe_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"2s\""),
+                example: "\"2s\"",
+                doc: "How long a probe may take before the server counts as hung.",
+            },
+            Key {
+                name: "stop_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"5s\""),
+                example: "\"5s\"",
+                doc: "How long a fast stop may take before an immediate one, and that before SIGKILL.",
+            },
+            Key {
+                name: "promote_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"30s\""),
+                example: "\"30s\"",
+                doc: "How long a promotion may take until the server is writable.",
+            },
+            Key {
+                name: "connect_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"1s\""),
+                example: "\"1s\"",
+                doc: "How long one connection attempt may take, until the server has answered.",
+            },
+        ],
+    },
+    Section {
+        name: "guard",
+        repeated: false,
+        doc: "What a promotion must know first. The table may be absent.",
+        keys: &[
+            Key {
+                name: "availability",
+                form: Form::Word(&["hold", "prefer"]),
+                default: Default::Value("\"hold\""),
+                example: "\"hold\"",
+                doc: "With \"hold\" nothing is promoted without a proof that the old primary is dead; \
+                      silence is no proof. With \"prefer\" silence is enough: two primaries and lost \
+                      transactions are possible, and the log says how many.",
+            },
+            Key {
+                name: "ask_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"200ms\""),
+                example: "\"200ms\"",
+                doc: "How long a failover waits for the answer of another node.",
+            },
+            Key {
+                name: "max_lag",
+                form: Form::Size,
+                default: Default::Found("no limit"),
+                example: "\"16MB\"",
+                doc: "The most write-ahead log that a standby may lack and still be promoted.",
+            },
+        ],
+    },
+];
+
+/// Returns the template of the file: a working cluster of two nodes, the other keys as comments.
+pub fn template() -> String {
+    let mut text = String::from(
+        "# /etc/pgbaton/pgbaton.toml: the same file on every node.\n\
+         # Check it with \"pgbaton vrrp check-config\"; every key is explained in pgbaton.toml(5).\n\
+         # Lines that begin with \"#\" and a key show its default, or an example where there is none.\n",
+    );
+    for section in SECTIONS {
+        let second_node = [("name", "\"node2\""), ("address", "\"192.0.2.22\""), ("priority", "100")];
+        write_section(&mut text, section, &[], true);
+        if section.name == "node" {
+            write_section(&mut text, section, &second_node, false);
+        }
+    }
+    text
+}
+
+/// Keys that the template sets although they have a default.
+const SHOWN: &[(&str, &str)] = &[
+    ("node", "priority"),
+    ("vrrp", "virtual_router_id"),
+    ("vrrp", "advert_interval"),
+    ("postgres", "data_directory"),
+    ("guard", "availability"),
+];
+
+fn write_section(text: &mut String, section: &Section, values: &[(&str, &str)], documented: bool) {
+    text.push('\n');
+    if documented {
+        write_comment(text, section.doc);
+    }
+    text.push_str(&section.heading());
+    text.push('\n');
+    for key in section.keys {
+        let shown = key.default == Default::Required || SHOWN.contains(&(section.name, key.name));
+        if !shown && !documented {
+            continue;
+        }
+        let value = values.iter().find(|(name, _)| *name == key.name).map_or(key.example, |(_, value)| value);
+        if documented {
+            write_comment(text, key.doc);
+        }
+        let mark = if shown { "" } else { "#" };
+        text.push_str(&format_line(mark, key.name, value));
+    }
+}
+
+fn format_line(mark: &str, name: &str, value: &str) -> String {
+    format!("{mark}{name} = {value}\n")
+}
+
+fn write_comment(text: &mut String, doc: &str) {
+    let mut width = 0;
+    for word in doc.split_whitespace() {
+        if width == 0 || width + 1 + word.chars().count() > 90 {
+            text.push_str(if width == 0 { "# " } else { "\n# " });
+            width = 2;
+        } else {
+            text.push(' ');
+            width += 1;
+        }
+        text.push_str(word);
+        width += word.chars().count();
+    }
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_key_is_listed_twice_and_every_key_is_explained_in_sentences() {
+        for section in SECTIONS {
+            assert!(section.doc.ends_with('.'), "{}", section.name);
+            for (position, key) in section.keys.iter().enumerate() {
+                assert!(key.doc.ends_with('.'), "{}.{}", section.name, key.name);
+                assert!(!key.doc.contains("  "), "{}.{}", section.name, key.name);
+                let later = section.keys.get(position + 1..).unwrap_or_default();
+                assert!(later.iter().all(|other| other.name != key.name), "{}.{}", section.name, key.name);
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_template_is_one_of_the_table() {
+        let text = template();
+        for section in SECTIONS {
+            assert!(text.contains(&section.heading()));
+            for key in section.keys {
+                assert!(text.contains(&format!("{} = ", key.name)), "{}.{}", section.name, key.name);
+            }
+        }
+        assert!(text.lines().all(|line| line.chars().count() <= 100));
+    }
+}
