@@ -17,6 +17,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -76,6 +77,7 @@ pub struct Host {
     port: u32,
     ipc: IpcNamespace,
     children: Mutex<Children>,
+    frozen: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -136,6 +138,7 @@ impl Host {
             port: site.switch.port(name)?,
             ipc: IpcNamespace::create()?,
             children: Mutex::new(Children::default()),
+            frozen: AtomicBool::new(false),
         })
     }
 
@@ -352,6 +355,7 @@ impl Host {
     /// Stops every process of the host in its tracks, as a paused virtual machine; returns the instant.
     pub fn freeze(&self) -> Result<Moment> {
         let at = now();
+        self.frozen.store(true, Ordering::Relaxed);
         let mut frozen = Vec::new();
         // A process could fork between the look and the signal: look until nobody is new.
         self.site.patience.until("the host to freeze", DEATH, || {
@@ -369,7 +373,13 @@ impl Host {
     pub fn thaw(&self) -> Moment {
         let at = now();
         signal_all(&self.namespace.processes(), Signal::SIGCONT);
+        self.frozen.store(false, Ordering::Relaxed);
         at
+    }
+
+    /// Returns whether the host was frozen and not thawed since: its daemon can't answer.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed)
     }
 
     /// Takes the host's port off the bridge: the carrier stays, nothing gets through. Returns the instant.

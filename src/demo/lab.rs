@@ -173,10 +173,11 @@ impl Lab {
         &self.site.patience
     }
 
-    /// Returns the version of the servers, as `15.20`.
+    /// Returns the version of the servers, as `15.20`, without the packager's words.
     pub fn server_version(&self) -> Result<String> {
-        let host = self.hosts.first().ok_or_else(|| Error::failed("the lab has no hosts"))?;
-        Ok(host.sql_value("SHOW server_version")?.unwrap_or_default())
+        let answers = self.hosts.iter().find_map(|host| host.sql_value("SHOW server_version").ok().flatten());
+        let version = answers.ok_or_else(|| Error::new(Kind::Unreachable, "no server of the lab answers"))?;
+        Ok(version.split_whitespace().next().unwrap_or_default().to_owned())
     }
 
     /// Returns the hosts that have the virtual address at this moment.
