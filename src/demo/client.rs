@@ -25,7 +25,7 @@ use std::time::Duration;
 
 /// Without an acknowledgement for this long, a further connection is tried beside the silent one.
 pub const HEDGE: Duration = Duration::from_millis(5);
-/// The longest that a first hedge waits where commits are slow.
+/// The hedge where a server has accepted the connection, or commits slowly.
 const LONGEST_HEDGE: Duration = Duration::from_millis(50);
 /// A connection that has been silent for this long is given up.
 pub const GIVE_UP: Duration = Duration::from_millis(100);
@@ -147,6 +147,15 @@ pub struct Verdict {
     pub first_lost: Option<u64>,
 }
 
+/// How a writer treats a server that is silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Tries further connections beside it and gives it up after [`GIVE_UP`].
+    Eager,
+    /// Waits for ever on its one connection, as most programs do; only an error makes it connect again.
+    Stubborn,
+}
+
 /// The running writer.
 #[derive(Debug)]
 pub struct Writer {
@@ -157,13 +166,14 @@ pub struct Writer {
 
 impl Writer {
     /// Starts a writer with this name inside a namespace, towards one address.
-    pub fn start(namespace: &Namespace, name: &str, server: SocketAddr) -> Result<Self> {
+    pub fn start(namespace: &Namespace, name: &str, server: SocketAddr, manner: Manner) -> Result<Self> {
         let door = namespace.open()?;
         let ledger = Arc::new(Mutex::new(Ledger::default()));
         let stop = Arc::new(AtomicBool::new(false));
         let mut work = Work {
             name: name.to_owned(),
             server,
+            manner,
             ledger: Arc::clone(&ledger),
             connections: Vec::new(),
             usual: HEDGE,
@@ -239,6 +249,7 @@ enum Outcome {
 struct Work {
     name: String,
     server: SocketAddr,
+    manner: Manner,
     ledger: Arc<Mutex<Ledger>>,
     connections: Vec<Connection>,
     /// What a commit usually takes (a moving average).
@@ -300,6 +311,9 @@ impl Work {
     }
 
     fn give_up(&mut self, time: Moment) {
+        if self.manner == Manner::Stubborn {
+            return;
+        }
         let before = self.connections.len();
         self.connections.retain(|found| time.since(found.heard) < GIVE_UP);
         for _ in self.connections.len()..before {
@@ -307,13 +321,17 @@ impl Work {
         }
     }
 
-    /// Returns how long all connections are silent before a further one is tried: on a machine whose commits
-    /// take long, a first hedge has to wait for longer than they usually take.
+    /// Returns how long all connections are silent before a further one is tried.
+    ///
+    /// Where nothing answers a SYN a further one costs nobody anything. A server that has accepted a
+    /// connection is left more time: to commit as slowly as it usually does, and not to be flooded.
     fn hedge(&self) -> Duration {
-        match self.connections.as_slice() {
-            [single] if matches!(single.stage, Stage::Waiting(_)) => {
+        match (self.manner, self.connections.as_slice()) {
+            (Manner::Stubborn, [_, ..]) => Duration::MAX,
+            (_, [single]) if matches!(single.stage, Stage::Waiting(_)) => {
                 self.usual.saturating_mul(8).clamp(HEDGE, LONGEST_HEDGE)
             }
+            (_, [.., newest]) if newest.stage != Stage::Connecting => LONGEST_HEDGE,
             _ => HEDGE,
         }
     }
@@ -322,7 +340,7 @@ impl Work {
         let hedge = self.connections.iter().map(|found| found.heard + hedge).max().unwrap_or(time);
         let give_up = self.connections.iter().map(|found| found.heard + GIVE_UP).min();
         let until = hedge.max(next_attempt).since(time).min(NAP);
-        give_up.map_or(until, |moment| until.min(moment.since(time)))
+        give_up.filter(|_| self.manner == Manner::Eager).map_or(until, |moment| until.min(moment.since(time)))
     }
 
     /// Waits until something can be done and returns the positions of the connections where it can.
@@ -347,13 +365,11 @@ impl Work {
 
     fn acknowledge(&self, mut acknowledgement: Acknowledgement, server: String) {
         let mut ledger = lock(&self.ledger);
-        acknowledgement.server = match ledger.servers.iter().position(|known| *known == server) {
-            Some(known) => known,
-            None => {
-                ledger.servers.push(server);
-                ledger.servers.len() - 1
-            }
-        };
+        let known = ledger.servers.iter().position(|known| *known == server);
+        acknowledgement.server = known.unwrap_or_else(|| {
+            ledger.servers.push(server);
+            ledger.servers.len() - 1
+        });
         ledger.acknowledged.push(acknowledgement);
     }
 

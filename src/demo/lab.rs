@@ -80,6 +80,11 @@ impl LabOptions {
         }
     }
 
+    /// Returns the names of the nodes.
+    pub fn node_names(&self) -> impl Iterator<Item = &'static str> {
+        self.nodes().map(|(name, ..)| name)
+    }
+
     fn nodes(&self) -> impl Iterator<Item = (&'static str, Ipv4Addr, Option<u8>)> {
         NODES.into_iter().take(if self.spare { 3 } else { 2 })
     }
@@ -246,7 +251,8 @@ impl Lab {
             Some(shared) => shared.clone(),
             None => self.options.base.join("template"),
         };
-        make_template(machine, &template)?;
+        // Born in a namespace of the lab, even initdb is found and ended after a crash of the demo.
+        self.client.inside(|| make_template(machine, &template))?;
         progress("PostgreSQL: copies for the standbys");
         std::thread::scope(|scope| {
             let copies: Vec<_> = self
@@ -301,13 +307,12 @@ impl Lab {
         let problem = |error: &dyn std::fmt::Display| {
             Error::failed("can't copy the data directory").detail(host.data_directory.display()).detail(error)
         };
-        let output = Command::new("cp")
-            .args(["-a", "--reflink=auto", "--"])
+        let mut copy = Command::new("cp");
+        copy.args(["-a", "--reflink=auto", "--"])
             .args([template, &host.data_directory])
             .env("PATH", preflight::SEARCH_PATH)
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|error| problem(&error))?;
+            .stdin(Stdio::null());
+        let output = host.namespace.inside(|| copy.output().map_err(|error| problem(&error)))?;
         if !output.status.success() {
             return Err(problem(&String::from_utf8_lossy(&output.stderr).trim()));
         }
@@ -411,11 +416,9 @@ fn make_template(machine: &Machine, template: &Path) -> Result<()> {
     let folder = template.parent().unwrap_or(Path::new("/"));
     make_folder(folder, None)?;
     let lock = Lock::wait(&template.with_extension("lock"), Duration::from_secs(60))?;
-    if template.join("PG_VERSION").exists() {
-        let owner = std::fs::metadata(template).map(|meta| meta.uid()).unwrap_or(u32::MAX);
-        if owner == machine.postgres.uid.as_raw() {
-            return Ok(());
-        }
+    let is_ours = |meta: std::fs::Metadata| meta.uid() == machine.postgres.uid.as_raw();
+    if template.join("PG_VERSION").exists() && std::fs::symlink_metadata(template).is_ok_and(is_ours) {
+        return Ok(());
     }
     let problem = |error: std::io::Error| {
         Error::failed("can't make the first data directory").detail(template.display()).detail(error)
@@ -497,19 +500,20 @@ impl Network {
         loop {
             let mut processes: Vec<_> = namespaces.iter().flat_map(Namespace::processes).collect();
             processes.extend(base.iter().flat_map(|base| strays(base)));
-            if processes.is_empty() {
-                break;
-            }
             signal_all(&processes, Signal::SIGKILL);
-            if deadline.passed() {
+            if processes.is_empty() {
+                // Something may have been written up to the very last moment: then once more.
+                match remove_folder(&self.base) {
+                    Ok(()) => break,
+                    Err(error) if deadline.passed() => return Err(error),
+                    Err(_) => {}
+                }
+            } else if deadline.passed() {
                 return Err(Error::failed("processes of the lab don't end").detail(format!("{processes:?}")));
             }
             patience.pause(Duration::from_millis(2))?;
         }
-        for namespace in &namespaces {
-            namespace.delete()?;
-        }
-        remove_folder(&self.base)
+        namespaces.iter().try_for_each(Namespace::delete)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Renders into writers that it is given; colours are an addition, the words alone are enough.
 
-use crate::demo::lab::Lab;
+use crate::demo::lab::{Lab, LabOptions, VIP};
 use crate::demo::report::{DemoReport, Happening};
 use crate::demo::scenario::Observer;
 use crate::output::timeline::{Timeline, render_terminal};
@@ -51,14 +51,12 @@ impl<W: Write> Screen<W> {
         Self { look, out: Mutex::new(out), spinner }
     }
 
-    /// Writes the summary at the end.
-    pub fn finish(&self, report: &DemoReport, timeline: &Timeline) {
+    /// Writes the summary at the end, and how to look around in a lab that stays.
+    pub fn finish(&self, report: &DemoReport, timeline: &Timeline, lab: &LabOptions) {
         self.write(&summary(report, timeline, self.look));
-    }
-
-    /// Writes how to look around in a lab that stays.
-    pub fn how_to_look_around(&self, text: &str) {
-        self.write(text);
+        if report.kept {
+            self.write(&look_around(lab));
+        }
     }
 
     fn write(&self, text: &str) {
@@ -159,19 +157,24 @@ pub fn summary_pairs(report: &DemoReport) -> Vec<(String, String)> {
     pairs
 }
 
-/// Returns how to look around in a lab that was left running.
-pub fn look_around(lab_config: &str, prefix: &str, hosts: &[(String, String)], binary: &str) -> String {
-    let mut text = format!("\nThe cluster goes on running. To look around:\n  {binary} --config {lab_config} cluster status\n");
-    for (name, sockets) in hosts {
-        writeln!(text, "  {binary} --config {lab_config} --node {name} vrrp status").ok();
-        writeln!(text, "  psql -h {sockets} -U postgres                  # {name}").ok();
+/// Returns how to look around in a lab that was left running, and how to remove it.
+///
+/// Control sockets and `PostgreSQL`'s Unix sockets are reached from everywhere; what connects to the nodes'
+/// addresses has to run inside a namespace of the lab.
+pub fn look_around(lab: &LabOptions) -> String {
+    let (prefix, base, binary) = (&lab.prefix, lab.base.display(), lab.binary.display());
+    let command = format!("{binary} --config {base}/pgbaton.toml");
+    let mut text = format!(
+        "\nThe cluster goes on running. To look around:\n  \
+         ip netns exec {prefix}client {command} cluster status\n  \
+         ip netns exec {prefix}client psql -h {VIP} -U postgres   # through the virtual address\n"
+    );
+    for name in lab.node_names() {
+        writeln!(text, "  {command} --node {name} vrrp status").ok();
+        writeln!(text, "  psql -h {base}/{name} -U postgres").ok();
+        writeln!(text, "  less {base}/{name}/pgbaton.log {base}/{name}/postgresql.log").ok();
     }
-    writeln!(
-        text,
-        "  ip netns exec {prefix}client psql -h 192.18.12.23 -U postgres  # through the virtual address\n\
-         To remove it:\n  {binary} demo --clean"
-    )
-    .ok();
+    writeln!(text, "To remove it:\n  {binary} demo --clean").ok();
     text
 }
 

@@ -1,7 +1,7 @@
 //! One demo from beginning to end: build, write, break, watch, count, take away.
 
 use crate::cli::Fault;
-use crate::demo::client::{Ledger, Verdict, Writer, rows_present};
+use crate::demo::client::{Ledger, Manner, Verdict, Writer, rows_present};
 use crate::demo::host::Host;
 use crate::demo::lab::{Lab, LabOptions};
 use crate::demo::patience::Patience;
@@ -75,8 +75,7 @@ pub fn run(
     patience: &Arc<Patience>,
     observer: &dyn Observer,
 ) -> Result<(DemoReport, Timeline)> {
-    let mut lab =
-        Lab::create(options.lab.clone(), Arc::clone(patience), &|what| observer.building(what))?;
+    let mut lab = Lab::create(options.lab.clone(), Arc::clone(patience), &|what| observer.building(what))?;
     observer.ready(&lab);
     let played = play(options.fault, &lab, observer)?;
     let mut report = count(options, &lab, &played)?;
@@ -111,11 +110,13 @@ struct Played {
 fn play(fault: Fault, lab: &Lab, observer: &dyn Observer) -> Result<Played> {
     let old = lab.host("node1")?;
     let writing_since = now();
-    let writer = Writer::start(&lab.client, "client", lab.vip())?;
+    let writer = Writer::start(&lab.client, "client", lab.vip(), Manner::Eager)?;
     // A fault that the old primary survives is watched from there, too: by a client that never lets go of it.
     let returns = matches!(fault, Fault::Freeze | Fault::Partition);
     let local = returns
-        .then(|| Writer::start(&old.namespace, "local", SocketAddr::from((old.address, 5432))))
+        .then(|| {
+            Writer::start(&old.namespace, "local", SocketAddr::from((old.address, 5432)), Manner::Stubborn)
+        })
         .transpose()?;
     lab.patience().until("the client to write", WARM_LIMIT, || {
         let warm = writer.look(|ledger| ledger.acknowledged.len() >= WARM);
@@ -314,10 +315,7 @@ impl<'a> News<'a> {
                 return Ok(found);
             }
             if deadline.passed() {
-                return Err(Error::new(
-                    Kind::TryAgain,
-                    format!("nothing came in {} s", limit.as_secs_f32()),
-                ));
+                return Err(Error::new(Kind::TryAgain, format!("nothing came in {} s", limit.as_secs_f32())));
             }
         }
     }

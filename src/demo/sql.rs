@@ -38,16 +38,14 @@ impl Message {
         let mut columns = Vec::new();
         for _ in 0..u16::from_be_bytes(*count) {
             let (length, tail) = rest.split_first_chunk::<4>()?;
-            match usize::try_from(i32::from_be_bytes(*length)) {
-                Ok(length) => {
-                    let (text, tail) = tail.split_at_checked(length)?;
-                    columns.push(Some(String::from_utf8_lossy(text).into_owned()));
-                    rest = tail;
-                }
-                Err(_) => {
-                    columns.push(None);
-                    rest = tail;
-                }
+            // A negative length is NULL.
+            if let Ok(length) = usize::try_from(i32::from_be_bytes(*length)) {
+                let (text, tail) = tail.split_at_checked(length)?;
+                columns.push(Some(String::from_utf8_lossy(text).into_owned()));
+                rest = tail;
+            } else {
+                columns.push(None);
+                rest = tail;
             }
         }
         Some(columns)
@@ -165,7 +163,7 @@ impl Session {
             }
             let left = deadline.left().max(Duration::from_millis(1));
             self.stream.set_read_timeout(Some(left)).map_err(problem)?;
-            let mut chunk = [0; 65_536];
+            let mut chunk = [0; 8192];
             let count = self.stream.read(&mut chunk).map_err(problem)?;
             if count == 0 {
                 return Err(Error::new(Kind::Unreachable, "PostgreSQL closed the connection"));

@@ -153,7 +153,11 @@ impl Story {
             .filter(|(_, event)| event.at >= self.fault_at)
             .map(|(node, event)| happening(node, event, self.fault_at))
             .collect();
-        all.push(client(self.outage.from, "last-commit", "the last acknowledgement before the outage".into()));
+        all.push(client(
+            self.outage.from,
+            "last-commit",
+            "the last acknowledgement before the outage".into(),
+        ));
         let text = format!("the first commit on {} is acknowledged", self.new);
         all.push(client(self.outage.to, "first-commit", text));
         all.push(Happening {
@@ -167,7 +171,7 @@ impl Story {
                 at_ms: since_fault(at, self.fault_at),
                 source: "lab".to_owned(),
                 event: "undone".to_owned(),
-                text: undone(self.fault, &self.old).to_owned(),
+                text: undone(self.fault, &self.old),
             });
         }
         all.sort_by(|left, right| left.at_ms.total_cmp(&right.at_ms));
@@ -177,16 +181,13 @@ impl Story {
     /// Returns the timeline, ready to be drawn.
     pub fn timeline(&self, subtitle: String, summary: Vec<(String, String)>) -> Timeline {
         let mut lanes = vec![self.old_lane(), self.new_lane()];
-        lanes.extend(
-            self.records
-                .iter()
-                .filter(|(name, _)| *name != self.old && *name != self.new)
-                .map(|(name, _)| Lane {
-                    name: name.clone(),
-                    spans: vec![span(f64::NEG_INFINITY, f64::INFINITY, "standby", SpanKind::Waiting)],
-                    marks: Vec::new(),
-                }),
-        );
+        lanes.extend(self.records.iter().filter(|(name, _)| *name != self.old && *name != self.new).map(
+            |(name, _)| Lane {
+                name: name.clone(),
+                spans: vec![span(f64::NEG_INFINITY, f64::INFINITY, "standby", SpanKind::Waiting)],
+                marks: Vec::new(),
+            },
+        ));
         lanes.push(self.client_lane());
         Timeline {
             title: format!("{} fails over to {}", self.old, self.new),
@@ -268,12 +269,14 @@ impl Story {
     fn new_lane(&self) -> Lane {
         let (left, right) = (self.left_edge(), self.right_edge());
         let mut lane = Lane { name: self.new.clone(), ..Lane::default() };
-        lane.spans.push(span(left, 0.0, "standby", SpanKind::Waiting));
         let told = |name: &str| self.moment(name).map(|moment| self.at(moment));
-        let heard = told("farewell-heard").or_else(|| told("active-down"));
+        // Up to a farewell it has heard adverts as ever.
+        let farewell = told("farewell-heard");
+        lane.spans.push(span(left, farewell.unwrap_or(0.0), "standby", SpanKind::Waiting));
+        let heard = farewell.or_else(|| told("active-down"));
         let begun = told("promote-started").or_else(|| told("decision"));
         let stretches = [
-            (Some(0.0), heard, "no advert", SpanKind::Silent),
+            (farewell.is_none().then_some(0.0), heard, "no advert", SpanKind::Silent),
             (heard, begun, "asks", SpanKind::Asking),
             (begun, told("promoted"), "promotes", SpanKind::Promoting),
             (told("promoted"), told("epoch"), "epoch", SpanKind::Waiting),
@@ -338,7 +341,12 @@ impl Story {
 /// Turns an entry of a daemon's record into a line of the report.
 pub fn happening(node: &str, event: &Event, fault: Moment) -> Happening {
     let text = if event.text.is_empty() { event.kind.replace('-', " ") } else { event.text.clone() };
-    Happening { at_ms: since_fault(event.at, fault), source: node.to_owned(), event: event.kind.clone(), text }
+    Happening {
+        at_ms: since_fault(event.at, fault),
+        source: node.to_owned(),
+        event: event.kind.clone(),
+        text,
+    }
 }
 
 /// Returns the fault as a sentence.
@@ -354,7 +362,10 @@ pub fn headline(fault: Fault, node: &str) -> String {
 
 /// Returns the end of the fault as a sentence.
 pub fn undone(fault: Fault, node: &str) -> String {
-    format!("{node} {}", if fault == Fault::Freeze { "goes on where it stopped" } else { "is connected again" })
+    format!(
+        "{node} {}",
+        if fault == Fault::Freeze { "goes on where it stopped" } else { "is connected again" }
+    )
 }
 
 fn undone_word(fault: Fault) -> &'static str {
@@ -428,7 +439,15 @@ mod tests {
         let names: Vec<&str> = stages.iter().map(|stage| stage.stage).collect();
         assert_eq!(
             names,
-            ["active-down", "decision", "promote-started", "promoted", "address-added", "announced", "first-commit"]
+            [
+                "active-down",
+                "decision",
+                "promote-started",
+                "promoted",
+                "address-added",
+                "announced",
+                "first-commit"
+            ]
         );
         assert!((stages[0].took_ms - 330.0).abs() < 1e-6);
         assert!((stages[3].took_ms - 58.0).abs() < 1e-6);

@@ -3,7 +3,7 @@
 //! These tests need root, namespaces and `PostgreSQL`. Where the lab's own preflight says that something is
 //! missing they say so and pass, unless `PGBATON_TEST_LAB=require` (as CI sets it).
 
-use pgbaton::demo::client::{Writer, rows_present};
+use pgbaton::demo::client::{Manner, Writer, rows_present};
 use pgbaton::demo::lab::{Lab, LabOptions, VIP};
 use pgbaton::demo::namespace::{Namespace, ip_batch};
 use pgbaton::demo::patience::Patience;
@@ -60,7 +60,7 @@ fn a_power_cut_is_survived_by_hand_and_the_ledger_adds_up() {
     assert!(ours.into_iter().all(|ip| ip.octets()[..3] != VIP.octets()[..3]), "an address of the lab leaked");
     give_vip(&lab, "node1");
     assert_eq!(lab.holders().unwrap(), ["node1"]);
-    let writer = Writer::start(&lab.client, "client", lab.vip()).unwrap();
+    let writer = Writer::start(&lab.client, "client", lab.vip(), Manner::Eager).unwrap();
     let enough =
         |count: usize| move |ledger: &pgbaton::demo::client::Ledger| ledger.acknowledged.len() >= count;
     lab.patience().until("200 rows", LIMIT, || Ok(writer.look(enough(200)).then_some(()))).unwrap();
@@ -88,7 +88,7 @@ fn a_frozen_host_answers_nothing_and_goes_on_when_thawed() {
     let Some(lab) = without_daemons("freeze") else { return };
     give_vip(&lab, "node1");
     let node1 = lab.host("node1").unwrap();
-    let writer = Writer::start(&lab.client, "client", lab.vip()).unwrap();
+    let writer = Writer::start(&lab.client, "client", lab.vip(), Manner::Eager).unwrap();
     let first_after = |moment| writer.look(|ledger| ledger.first_after(moment));
     lab.patience().until("a row", LIMIT, || Ok(first_after(pgbaton::units::Moment::BOOT))).unwrap();
     node1.freeze().unwrap();
