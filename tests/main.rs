@@ -13,4 +13,5 @@ mod configs;
 mod docs;
 mod golden;
 mod net;
+mod netns;
 mod vrrp;
