@@ -1,6 +1,8 @@
 //! The server on this machine, as steps act on it: its data directory, one session, and the intent on disk.
 
 use super::conn::{ConnSettings, Session};
+use super::history::History;
+use super::lsn::{Lsn, Timeline};
 use super::server::{DataDirectory, StopReport};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
@@ -13,6 +15,7 @@ use std::time::Duration;
 pub const INTENT_FILE: &str = "pgbaton.intent";
 const INTENT_MODE: u32 = 0o600;
 const INTENT_LIMIT: u64 = 4096;
+const HISTORY_LIMIT: u64 = 1 << 20;
 
 /// The local server.
 #[derive(Debug)]
@@ -85,6 +88,14 @@ impl LocalServer {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns where a timeline begins, from its history file; the first one begins at the beginning.
+    pub fn start_of(&self, timeline: Timeline) -> Option<Lsn> {
+        let path = self.data.path().join("pg_wal").join(timeline.history_file_name());
+        let text = files::read_optional(&path, HISTORY_LIMIT).ok()??;
+        let history = History::parse(timeline, &String::from_utf8(text).ok()?).ok()?;
+        history.parent().map(|fork| fork.at)
     }
 
     /// Stops the server for sure; see [`DataDirectory::stop_for_sure`].

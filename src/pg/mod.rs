@@ -12,7 +12,7 @@ pub mod peer;
 pub mod pgpass;
 pub mod promote;
 pub mod server;
+pub mod setting;
 pub mod sql;
 pub mod status_row;
 pub mod target;
-pub mod views;

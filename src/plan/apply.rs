@@ -12,7 +12,8 @@ use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
 use crate::net::vip;
 use crate::output::report::{StepReport, StepStatus};
 use crate::pg::local::LocalServer;
-use crate::pg::{epoch, promote};
+use crate::pg::epoch::{self, Epoch};
+use crate::pg::promote::{self, Promoted, Recorded};
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
@@ -74,6 +75,8 @@ impl Applied {
 pub struct World {
     netlink: Option<Netlink>,
     server: Option<LocalServer>,
+    /// What the promote step of this run found.
+    promoted: Option<Promoted>,
 }
 
 impl World {
@@ -84,7 +87,7 @@ impl World {
 
     /// Creates a world with the local server.
     pub fn with_server(server: LocalServer) -> Self {
-        Self { netlink: None, server: Some(server) }
+        Self { server: Some(server), ..Self::default() }
     }
 
     /// Returns the local server.
@@ -131,9 +134,11 @@ impl World {
             }
             Step::Promote { within } => {
                 let session = self.server()?.session(deadline)?;
-                let promoted = promote::promote(session, deadline.within(*within))?;
+                let promoted = promote::promote(session, deadline.within(*within), &mut |_| {})?;
                 let detail = format!("timeline {}, {:.1} ms", promoted.timeline, promoted.took.as_secs_f64() * 1000.0);
-                Ok(if promoted.changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
+                let changed = promoted.changed;
+                self.promoted = Some(promoted);
+                Ok(if changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
             }
             Step::RecordEpoch(intent) => self.record_epoch(intent, deadline),
             Step::ProtectStart => {
@@ -142,7 +147,8 @@ impl World {
             }
             Step::EnsureSlots { names } => {
                 let session = self.server()?.session(deadline)?;
-                let created = promote::ensure_slots(session, names, deadline)?;
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let created = promote::ensure_slots(session, &names, deadline)?;
                 Ok(if created.is_empty() {
                     Applied::unchanged("they exist")
                 } else {
@@ -193,16 +199,38 @@ impl World {
     }
 
     fn record_epoch(&mut self, intent: &Intent, deadline: Deadline) -> Result<Applied> {
+        let promoted = match self.promoted.take() {
+            Some(promoted) => promoted,
+            // An earlier run promoted it: nothing changes, but where the timeline begins is to be found out.
+            None => promote::promote(self.server()?.session(deadline)?, deadline, &mut |_| {})?,
+        };
         let server = self.server()?;
-        let session = server.session(deadline)?;
-        let recorded = promote::record_epoch(session, &intent.node, intent.term, intent.promotion_id, deadline)?;
-        let detail = format!("term {} on timeline {}", intent.term, recorded.epoch.timeline);
-        Ok(if recorded.changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
+        let start_lsn = promoted.start_lsn.or_else(|| server.start_of(promoted.timeline)).unwrap_or(promoted.lsn);
+        let epoch = Epoch {
+            term: intent.term,
+            change: 0,
+            node: intent.node.clone(),
+            promotion_id: intent.promotion_id,
+            timeline: promoted.timeline,
+            start_lsn,
+            // Asynchronous: nobody's acknowledgement is waited for.
+            w: 0,
+            members: Vec::new(),
+            at: clock::wall().as_secs(),
+        };
+        let recorded = promote::record_epoch(server.session(deadline)?, &epoch, deadline)?;
+        let detail = format!("term {} on timeline {}", epoch.term, epoch.timeline);
+        self.promoted = Some(promoted);
+        Ok(match recorded {
+            Recorded::Written => Applied::changed(detail),
+            Recorded::Unchanged => Applied::unchanged(detail),
+        })
     }
 }
 
 /// Carries out what is needed of a plan; tells `observe` of each step.
 pub fn apply(plan: &Plan, world: &mut World, deadline: Deadline, observe: &mut dyn FnMut(Progress)) -> Outcome {
+    world.promoted = None;
     let mut outcome = Outcome { steps: Vec::new(), changed: false, warnings: plan.warnings.clone(), error: None };
     for item in &plan.items {
         let step = item.step.name();

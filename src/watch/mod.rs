@@ -7,8 +7,8 @@
 use crate::host::clock::Deadline;
 use crate::pg::conn::{ConnError, ConnSettings, Session};
 use crate::pg::facts;
+use crate::pg::gates::LocalView;
 use crate::pg::server::DataDirectory;
-use crate::pg::views;
 use crate::promotion::supervisor::Local;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -115,7 +115,7 @@ impl Watcher {
             return Err(ConnError::Timeout("no session".to_owned()));
         };
         let facts = facts::observe(session, deadline)?;
-        let view = Box::new(views::local(&facts)?);
+        let view = Box::new(LocalView::from_facts(&facts, None));
         Ok(if facts.in_recovery { Local::Standby(view) } else { Local::Primary(view) })
     }
 }

@@ -1,8 +1,8 @@
 //! The supervisor's rules, each driven with virtual time.
 
 use super::*;
-use crate::pg::epoch::{Epoch, PromotionId};
-use crate::pg::gates::{Availability, PeerServer};
+use crate::pg::epoch::PromotionId;
+use crate::pg::gates::{Availability, LastKnown, PeerServer};
 use crate::pg::lsn::{Lsn, SystemId, Timeline};
 
 const NODE1: &str = "192.18.12.21";
@@ -11,31 +11,27 @@ fn ms(ms: u64) -> Moment {
     Moment::from_nanos(ms * 1_000_000)
 }
 
-fn epoch(term: u64, node: &str) -> Epoch {
-    Epoch {
-        term: Term(term),
-        change: 0,
-        node: node.to_owned(),
-        promotion_id: PromotionId::from_random([u8::try_from(term).unwrap(); 16]),
-        timeline: Timeline::new(u32::try_from(term).unwrap()).unwrap(),
-        start_lsn: Lsn(0),
-        w: 0,
-        members: vec![],
-        at: 0,
-    }
+fn id(term: u64, node: &str) -> Option<PromotionId> {
+    Some(PromotionId::from_random([u8::try_from(term).unwrap() ^ node.as_bytes()[node.len() - 1]; 16]))
+}
+
+fn timeline(term: u64) -> Option<Timeline> {
+    Timeline::new(u32::try_from(term).unwrap())
 }
 
 fn view(in_recovery: bool, term: u64, node: &str) -> Box<LocalView> {
     Box::new(LocalView {
         in_recovery,
-        system_id: SystemId(7),
-        timeline: Timeline::new(u32::try_from(term).unwrap()).unwrap(),
-        end: Lsn(1000),
-        replay_paused: false,
+        system_id: Some(SystemId(7)),
+        timeline: timeline(term),
+        term: Some(Term(term)),
+        promotion_id: id(term, node),
         receiving: in_recovery,
-        primary_end: in_recovery.then_some(Lsn(1000)),
-        last_contact: Some(Duration::from_millis(20)),
-        epoch: Some(epoch(term, node)),
+        end: Some(Lsn(1000)),
+        replayed: Some(Lsn(1000)),
+        replay_paused: false,
+        primary_known: in_recovery.then_some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(20)) }),
+        restore_command: Some(false),
     })
 }
 
@@ -43,17 +39,18 @@ fn peer(answer: PeerAnswer) -> PeerView {
     PeerView { node: "node1".to_owned(), answer }
 }
 
-fn server(term: u64, node: &str) -> Box<PeerServer> {
-    Box::new(PeerServer {
-        system_id: SystemId(7),
-        timeline: Timeline::new(u32::try_from(term).unwrap()).unwrap(),
-        end: Lsn(1000),
-        epoch: Some(epoch(term, node)),
-    })
+fn server(term: u64, node: &str) -> PeerServer {
+    PeerServer {
+        system_id: Some(SystemId(7)),
+        timeline: timeline(term),
+        end: Some(Lsn(1000)),
+        term: Some(Term(term)),
+        promotion_id: id(term, node),
+    }
 }
 
 fn silent() -> PeerView {
-    peer(PeerAnswer::Silent { why: "no answer".to_owned() })
+    peer(PeerAnswer::Silent("no answer".to_owned()))
 }
 
 /// A supervisor of node2, and what it has ordered.
@@ -140,7 +137,7 @@ impl Node2 {
 fn a_standby_promotes_after_a_farewell_even_where_silence_holds() {
     let mut node = Node2::standby(Availability::Hold);
     node.tell(Input::Farewell { from: NODE1.parse().unwrap() });
-    node.answer(peer(PeerAnswer::Down { why: "connection refused".to_owned() }));
+    node.answer(peer(PeerAnswer::Down("connection refused".to_owned())));
     node.probe(None);
     assert!(!node.promoted(), "not before the router asks");
     node.tell(Input::Ask(Asked::Farewell { from: NODE1.parse().unwrap() }));
@@ -159,7 +156,7 @@ fn silence_alone_promotes_nothing_by_default_and_says_why() {
     node.answer(silent());
     node.probe(None);
     assert!(!node.promoted());
-    assert!(node.supervisor.reason().unwrap().contains("nothing proves that its PostgreSQL is dead"));
+    assert!(node.supervisor.reason().unwrap().contains("nothing proves that the old primary is dead"));
     assert!(node.supervisor.hint().unwrap().contains("--force proof-of-death"));
     let said = node.orders.len();
     // Asking again and again is not worth a line each time.
@@ -193,7 +190,7 @@ fn a_peer_that_answers_as_a_primary_is_never_displaced() {
         node.answer(peer(PeerAnswer::Primary(server(1, "node1"))));
         node.probe(None);
         assert!(!node.promoted());
-        assert!(node.supervisor.reason().unwrap().contains("node1 is alive as a primary"));
+        assert!(node.supervisor.reason().unwrap().contains("\"node1\" is alive as a primary"));
     }
 }
 
@@ -282,10 +279,12 @@ fn a_primary_that_can_ask_nobody_waits_without_the_vip() {
 fn a_database_without_an_epoch_gets_its_first() {
     let mut node = Node2::new(Availability::Hold);
     let mut local = view(false, 1, "node2");
-    local.epoch = None;
+    local.term = None;
+    local.promotion_id = None;
     node.tell(Input::Local(Local::Primary(local)));
     let mut other = server(1, "node2");
-    other.epoch = None;
+    other.term = None;
+    other.promotion_id = None;
     node.answer(peer(PeerAnswer::Standby(other)));
     node.probe(None);
     assert!(node.did(&Order::Serve { adopt: Some(Term(1)) }));
