@@ -21,13 +21,13 @@ fn advert(vrid: u8) -> Vec<u8> {
 
 fn link_local() -> Ipv6Addr {
     let (mut netlink, link) = (Netlink::open().unwrap(), port());
-    let addresses = netlink.addresses().unwrap().into_iter().filter(|address| address.index == link.index);
+    let mut addresses =
+        netlink.addresses().unwrap().into_iter().filter(|address| address.index == link.index);
     addresses
-        .filter_map(|found| match found.address.address() {
+        .find_map(|found| match found.address.address() {
             IpAddr::V6(ip) if ip.is_unicast_link_local() => Some(ip),
             _ => None,
         })
-        .next()
         .unwrap()
 }
 
@@ -158,7 +158,7 @@ fn the_group_is_still_joined_after_the_link_was_down_and_sending_meanwhile_is_un
     // Frames are lost until both ends have seen the carrier.
     while !readable_before(a.as_fd(), Deadline::after(Duration::from_millis(20))).unwrap() {
         assert!(!deadline.passed(), "nothing came");
-        let _ = b.send(&advert(51), vrrp_group(true));
+        b.send(&advert(51), vrrp_group(true)).ok();
     }
     assert_eq!(next(&a).3, advert(51));
 }
