@@ -70,7 +70,7 @@ fn multicast_adverts_go_both_ways_with_ttl_255_and_only_the_wanted_ids_arrive() 
 }
 
 #[test]
-fn ipv6_adverts_arrive_with_a_checksum_made_and_checked_by_the_kernel() {
+fn ipv6_adverts_arrive_with_a_checksum_made_by_the_kernel() {
     let bed = Bed::new();
     let open = || {
         let source = link_local();
