@@ -42,7 +42,7 @@ pub fn write_atomic_as(path: &Path, bytes: &[u8], mode: u32, owner: Owner) -> Re
         .and_then(|()| sync_directory(&directory));
     result.map_err(|error| {
         // After the rename there is nothing to remove; the error to tell is the first one.
-        let _: io::Result<()> = fs::remove_file(&temporary);
+        fs::remove_file(&temporary).ok();
         failed(error)
     })
 }
@@ -157,7 +157,7 @@ pub(crate) mod tests {
 
     impl Drop for Scratch {
         fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+            fs::remove_dir_all(&self.0).ok();
         }
     }
 

@@ -108,7 +108,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // An empty file says that nobody holds it. Unlocked before it is closed, because the closing is
         // what wakes those who wait.
-        let _: io::Result<()> = self.file.set_len(0).and_then(|()| self.file.unlock());
+        self.file.set_len(0).and_then(|()| self.file.unlock()).ok();
     }
 }
 
@@ -154,7 +154,7 @@ fn watch(path: &Path) -> io::Result<OwnedFd> {
 fn pause(events: &OwnedFd, deadline: Deadline) -> Result<()> {
     if readable_before(events.as_fd(), deadline.within(RETRY))? {
         let mut scrap = [0_u8; 4096];
-        let _: rustix::io::Result<usize> = rustix::io::read(events, &mut scrap);
+        rustix::io::read(events, &mut scrap).ok();
     }
     Ok(())
 }

@@ -28,8 +28,10 @@ pub fn lookup(name: &str) -> Result<User> {
         .ok_or_else(unknown)?;
     let c_name = CString::new(name).map_err(|_| unknown())?;
     let groups = nix::unistd::getgrouplist(&c_name, user.gid)
-        .map(|groups| groups.into_iter().map(nix::unistd::Gid::as_raw).collect())
-        .unwrap_or_else(|_| vec![user.gid.as_raw()]);
+        .unwrap_or_else(|_| vec![user.gid])
+        .into_iter()
+        .map(nix::unistd::Gid::as_raw)
+        .collect();
     Ok(User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups, home: user.dir })
 }
 

@@ -158,11 +158,18 @@ pub fn announce(link: &Link, vip: InterfaceAddress) -> Result<()> {
 }
 
 /// Asks the network whether another host has the virtual IP; returns that host's Ethernet address, or `None`
-/// when nobody answered before the deadline. IPv4 only: for IPv6 it returns `None` at once.
+/// when nobody answered before the deadline (which is no proof that nobody has it).
 pub fn probe(link: &Link, vip: InterfaceAddress, wait: Deadline) -> Result<Option<Mac>> {
-    let IpAddr::V4(ip) = vip.address() else { return Ok(None) };
-    let socket = ArpSocket::open(link)?;
-    socket.probe(ip, socket.mac(), wait)
+    match vip.address() {
+        IpAddr::V4(ip) => {
+            let socket = ArpSocket::open(link)?;
+            socket.probe(ip, socket.mac(), wait)
+        }
+        IpAddr::V6(ip) => {
+            let socket = NdpSocket::open_listener(link)?;
+            socket.probe(ip, socket.mac(), wait)
+        }
+    }
 }
 
 /// Whether the interface forwards IPv6, that is, is a router's.

@@ -21,7 +21,7 @@ pub(crate) struct Bed {
 }
 
 impl Bed {
-    /// Makes the pair: a is 10.77.0.1/24 and fd77::1/64, b is 10.77.0.2/24 and fd77::2/64, all usable at once.
+    /// Makes the pair: a is 10.77.0.1/24 and `fd77::1/64`, b is 10.77.0.2/24 and `fd77::2/64`.
     pub(crate) fn new() -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
         let id = format!("pgbt{}x{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed));
@@ -49,7 +49,7 @@ impl Bed {
 impl Drop for Bed {
     fn drop(&mut self) {
         for name in [&self.a, &self.b] {
-            let _ = Command::new("ip").args(["netns", "del", name]).status();
+            Command::new("ip").args(["netns", "del", name]).status().ok();
         }
     }
 }

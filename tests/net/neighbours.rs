@@ -114,3 +114,20 @@ fn sending_on_a_link_that_is_down_is_an_error_and_receiving_is_not() {
         assert_eq!(socket.read_claim(VIP, socket.mac()).unwrap(), None);
     });
 }
+
+#[test]
+fn a_virtual_ip_of_either_family_is_found_on_the_host_that_has_it() {
+    let bed = Bed::new();
+    for vip in ["10.77.0.100/24", "fd77::100/64"].map(address) {
+        let silence = inside(&bed.a, || vip::probe(&port(), vip, Deadline::after(Duration::from_millis(60))));
+        assert_eq!(silence.unwrap(), None, "{vip}");
+        let theirs = inside(&bed.b, || {
+            let link = port();
+            Netlink::open().unwrap().add_address(link.index, vip, &AddressOptions::default()).unwrap();
+            link.mac.unwrap()
+        });
+        assert_eq!(inside(&bed.a, || vip::probe(&port(), vip, soon())).unwrap(), Some(theirs), "{vip}");
+        let own = inside(&bed.b, || vip::probe(&port(), vip, Deadline::after(Duration::from_millis(60))));
+        assert_eq!(own.unwrap(), None, "{vip}");
+    }
+}

@@ -21,13 +21,13 @@ fn advert(vrid: u8) -> Vec<u8> {
 
 fn link_local() -> Ipv6Addr {
     let (mut netlink, link) = (Netlink::open().unwrap(), port());
-    let addresses = netlink.addresses().unwrap().into_iter().filter(|address| address.index == link.index);
+    let mut addresses =
+        netlink.addresses().unwrap().into_iter().filter(|address| address.index == link.index);
     addresses
-        .filter_map(|found| match found.address.address() {
+        .find_map(|found| match found.address.address() {
             IpAddr::V6(ip) if ip.is_unicast_link_local() => Some(ip),
             _ => None,
         })
-        .next()
         .unwrap()
 }
 
@@ -70,7 +70,7 @@ fn multicast_adverts_go_both_ways_with_ttl_255_and_only_the_wanted_ids_arrive() 
 }
 
 #[test]
-fn ipv6_adverts_arrive_with_a_checksum_made_and_checked_by_the_kernel() {
+fn ipv6_adverts_arrive_with_a_checksum_made_by_the_kernel() {
     let bed = Bed::new();
     let open = || {
         let source = link_local();
@@ -158,7 +158,7 @@ fn the_group_is_still_joined_after_the_link_was_down_and_sending_meanwhile_is_un
     // Frames are lost until both ends have seen the carrier.
     while !readable_before(a.as_fd(), Deadline::after(Duration::from_millis(20))).unwrap() {
         assert!(!deadline.passed(), "nothing came");
-        let _ = b.send(&advert(51), vrrp_group(true));
+        b.send(&advert(51), vrrp_group(true)).ok();
     }
     assert_eq!(next(&a).3, advert(51));
 }

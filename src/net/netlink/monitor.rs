@@ -8,7 +8,7 @@ use netlink_sys::{Socket, SocketAddr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// Room for the events of a machine with hundreds of interfaces that all change at once.
 const ROOM: usize = 1024 * 1024;
@@ -50,7 +50,7 @@ impl Monitor {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.set_non_blocking(true)?;
             // More is better, less still works: an overrun is told.
-            let _: io::Result<()> = socket.set_rx_buf_sz(i32::try_from(ROOM).unwrap_or(i32::MAX));
+            socket.set_rx_buf_sz(i32::try_from(ROOM).unwrap_or(i32::MAX)).ok();
             socket.bind(&SocketAddr::new(0, GROUPS))?;
             Ok(socket)
         };
