@@ -324,9 +324,9 @@ fn show_gates(out: &Out, observed: &Observed) -> Result<()> {
     let mut table = Table::new(&[("GATE", Align::Left), ("VERDICT", Align::Left), ("WHY", Align::Left)]);
     for gate in &observed.verdicts {
         let (word, tone) = match gate.verdict {
-            gates::Verdict::Pass => ("pass", Tone::Good),
-            gates::Verdict::Warn => ("warn", Tone::Warn),
-            gates::Verdict::Refuse => ("refuse", Tone::Bad),
+            Verdict::Pass => ("pass", Tone::Good),
+            Verdict::Warn => ("warn", Tone::Warn),
+            Verdict::Refuse => ("refuse", Tone::Bad),
         };
         table.row(vec![Cell::new(gate.gate.name(), Tone::Plain), Cell::new(word, tone), Cell::new(&gate.why, Tone::Plain)]);
     }

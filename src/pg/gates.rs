@@ -402,6 +402,11 @@ pub fn evaluate(
     Gate::ALL.into_iter().map(finish).collect()
 }
 
+/// Returns the term a promotion would take: higher than any that is known of.
+pub fn next_term(local: &LocalView, peers: &[PeerView]) -> Term {
+    servers(local, peers).filter_map(|(_, _, server)| server.term).chain(local.term).max().map_or(Term(1), Term::next)
+}
+
 /// Returns whether nothing refuses.
 pub fn may_promote(verdicts: &[GateVerdict]) -> bool {
     verdicts.iter().all(|verdict| verdict.verdict != Verdict::Refuse)

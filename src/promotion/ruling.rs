@@ -3,7 +3,6 @@
 //! The counterpart of `pg::gates`, which decides for a standby. Both compare *confirmed* terms, never VRRP
 //! priorities: a healthy new primary is never displaced by a returning old one.
 
-use crate::pg::epoch::Term;
 use crate::pg::gates::{Availability, LocalView, PeerAnswer, PeerView};
 use crate::pg::lsn::Timeline;
 
