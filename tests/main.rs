@@ -1,3 +1,4 @@
 //! Integration tests: one binary, rooms as modules.
 
+#[cfg(test)]
 mod netns;

@@ -56,7 +56,7 @@ fn a_power_cut_is_survived_by_hand_and_the_ledger_adds_up() {
     assert!(!node1.in_recovery().unwrap());
     assert!(node2.in_recovery().unwrap());
     let here = nix::ifaddrs::getifaddrs().unwrap().filter_map(|entry| entry.address);
-    let ours = here.filter_map(|address| address.as_sockaddr_in().map(|v4| v4.ip()));
+    let ours = here.filter_map(|address| address.as_sockaddr_in().map(nix::sys::socket::SockaddrIn::ip));
     assert!(ours.into_iter().all(|ip| ip.octets()[..3] != VIP.octets()[..3]), "an address of the lab leaked");
     give_vip(&lab, "node1");
     assert_eq!(lab.holders().unwrap(), ["node1"]);
