@@ -1,4 +1,6 @@
 //! Integration tests: one binary, rooms as modules.
 
 #[cfg(test)]
+mod net;
+#[cfg(test)]
 mod netns;
