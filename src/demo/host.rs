@@ -3,18 +3,19 @@
 use crate::demo::control;
 use crate::demo::namespace::{IpcNamespace, Namespace, signal_all};
 use crate::demo::patience::Patience;
-use crate::demo::preflight::{Machine, SEARCH_PATH, find_program};
+use crate::demo::preflight::{Machine, SEARCH_PATH};
 use crate::demo::sql::Session;
 use crate::demo::switch::Switch;
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::now;
+use crate::host::spawn::Spawn;
+use crate::net::caps::Needs;
 use crate::units::Moment;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 use std::fs::OpenOptions;
 use std::net::{IpAddr, Ipv4Addr};
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -157,7 +158,7 @@ impl Host {
         self.directory.join("pgbaton.log")
     }
 
-    /// Starts a program in this host's namespaces, in a process group of its own, both outputs to `log`.
+    /// Starts a program in this host's namespaces, in a session of its own, both outputs to `log`.
     pub fn spawn(&self, program: &Path, arguments: &[&str], rights: Rights, log: &Path) -> Result<Child> {
         let problem = |error: std::io::Error| {
             Error::failed(format!("can't start {} on {}", program.display(), self.name)).detail(error)
@@ -165,26 +166,7 @@ impl Host {
         let output = OpenOptions::new().create(true).append(true).open(log).map_err(problem)?;
         let errors = output.try_clone().map_err(problem)?;
         let user = &self.site.machine.postgres;
-        let mut command = match rights {
-            Rights::Postgres => {
-                let mut command = Command::new(program);
-                command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
-                command
-            }
-            Rights::Daemon => {
-                // An account change drops ambient capabilities: they have to be raised after it, by the child.
-                let setpriv = find_program("setpriv").unwrap_or_else(|| PathBuf::from("setpriv"));
-                let mut command = Command::new(setpriv);
-                command
-                    .arg(format!("--reuid={}", user.uid))
-                    .arg(format!("--regid={}", user.gid))
-                    .args(["--clear-groups", "--inh-caps=+net_admin,+net_raw"])
-                    .args(["--ambient-caps=+net_admin,+net_raw", "--bounding-set=-all,+net_admin,+net_raw"])
-                    .arg("--")
-                    .arg(program);
-                command
-            }
-        };
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(&self.directory)
@@ -192,14 +174,17 @@ impl Host {
             .env("PATH", SEARCH_PATH)
             .env("LC_ALL", "C")
             .env("HOME", &self.directory)
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors);
+        let mut spawn = Spawn::new(command).user(user.uid.as_raw(), user.gid.as_raw()).new_session();
+        if rights == Rights::Daemon {
+            spawn = spawn.capabilities(&[Needs::NetAdmin, Needs::NetRaw]);
+        }
         // The child is born in the namespaces of the thread that starts it.
         self.namespace.inside(|| {
             self.ipc.enter()?;
-            command.spawn().map_err(problem)
+            spawn.spawn().map_err(problem)
         })
     }
 
@@ -442,24 +427,22 @@ fn last_lines(log: &Path) -> String {
     format!("{}: {}", log.display(), tail.join(" | "))
 }
 
-/// Runs a program as `postgres`, outside of any namespace of the lab, and waits for it.
+/// Runs a server program as `postgres` in the calling thread's namespaces, and waits for it.
 pub fn run_as_postgres(machine: &Machine, program: &str, arguments: &[&str], input: &str) -> Result<String> {
     use std::io::Write;
     let problem = |error: std::io::Error| Error::failed(format!("can't run {program}")).detail(error);
-    let mut child = Command::new(machine.bin_directory.join(program))
+    let mut command = Command::new(machine.bin_directory.join(program));
+    command
         .args(arguments)
         .current_dir("/")
         .env_clear()
         .env("PATH", SEARCH_PATH)
         .env("LC_ALL", "C")
-        .uid(machine.postgres.uid.as_raw())
-        .gid(machine.postgres.gid.as_raw())
-        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(problem)?;
+        .stderr(Stdio::piped());
+    let (uid, gid) = (machine.postgres.uid.as_raw(), machine.postgres.gid.as_raw());
+    let mut child = Spawn::new(command).user(uid, gid).new_session().spawn().map_err(problem)?;
     if let Some(mut stdin) = child.stdin.take() {
         // When it ends early its own words, below, say more than a broken pipe.
         stdin.write_all(input.as_bytes()).ok();

@@ -7,11 +7,11 @@ use crate::demo::preflight::{self, Machine};
 use crate::demo::switch::{BRIDGE, Switch};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{Deadline, now};
-use nix::fcntl::{Flock, FlockArg};
+use crate::host::lock::Lock;
 use nix::sys::signal::Signal;
 use nix::unistd::chown;
 use std::fmt::Write as _;
-use std::fs::{DirBuilder, File, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -112,7 +112,8 @@ struct Network {
     base: PathBuf,
     prefix: String,
     kept: bool,
-    lock: Lock,
+    /// Released last, with this value.
+    _lock: Lock,
 }
 
 impl Lab {
@@ -415,7 +416,7 @@ fn primary_conninfo(upstream: Ipv4Addr, name: &str) -> String {
 fn make_template(machine: &Machine, template: &Path) -> Result<()> {
     let folder = template.parent().unwrap_or(Path::new("/"));
     make_folder(folder, None)?;
-    let lock = Lock::wait(&template.with_extension("lock"), Duration::from_secs(60))?;
+    let lock = Lock::acquire(&template.with_extension("lock"), "demo", Duration::from_secs(60))?;
     let is_ours = |meta: std::fs::Metadata| meta.uid() == machine.postgres.uid.as_raw();
     if template.join("PG_VERSION").exists() && std::fs::symlink_metadata(template).is_ok_and(is_ours) {
         return Ok(());
@@ -485,8 +486,12 @@ fn namespaces(prefix: &str) -> Vec<Namespace> {
 impl Network {
     /// Takes the lock of the prefix and removes whatever is left there.
     fn claim(base: &Path, prefix: &str) -> Result<Self> {
-        let lock = Lock::take(Path::new(&format!("/run/{prefix}lab.lock")))?;
-        let network = Self { base: base.to_owned(), prefix: prefix.to_owned(), kept: false, lock };
+        let path = format!("/run/{prefix}lab.lock");
+        let lock = Lock::acquire(Path::new(&path), "demo", Duration::ZERO).map_err(|error| {
+            let busy = error.kind() == Kind::TryAgain;
+            if busy { error.hint("is another `pgbaton demo` running on this machine?") } else { error }
+        })?;
+        let network = Self { base: base.to_owned(), prefix: prefix.to_owned(), kept: false, _lock: lock };
         network.remove()?;
         Ok(network)
     }
@@ -522,62 +527,6 @@ impl Drop for Network {
         if !self.kept {
             self.remove().ok();
         }
-        self.lock.release();
-    }
-}
-
-/// An exclusive lock in the file system; the kernel releases it when the process dies.
-#[derive(Debug)]
-struct Lock {
-    path: PathBuf,
-    file: Option<Flock<File>>,
-}
-
-impl Lock {
-    fn take(path: &Path) -> Result<Self> {
-        Self::try_take(path)?.ok_or_else(|| {
-            Error::new(Kind::TryAgain, "the lab is in use by another run")
-                .detail(path.display())
-                .hint("is another `pgbaton demo` running? fuser -v shows which process holds the file")
-        })
-    }
-
-    fn wait(path: &Path, limit: Duration) -> Result<Self> {
-        Patience::endless().until("another lab to finish its template", limit, || Self::try_take(path))
-    }
-
-    fn try_take(path: &Path) -> Result<Option<Self>> {
-        let problem =
-            |error: std::io::Error| Error::failed("can't lock").detail(path.display()).detail(error);
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(problem)?;
-        let Ok(file) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else { return Ok(None) };
-        // The one who held it may have removed the file in between: then this lock protects nothing.
-        let same = |path: &Path| -> std::io::Result<bool> {
-            Ok(std::fs::metadata(path)?.ino() == file.metadata()?.ino())
-        };
-        if !same(path).unwrap_or(false) {
-            return Ok(None);
-        }
-        Ok(Some(Self { path: path.to_owned(), file: Some(file) }))
-    }
-
-    fn release(&mut self) {
-        if self.file.is_some() {
-            std::fs::remove_file(&self.path).ok();
-        }
-        self.file = None;
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        self.release();
     }
 }
 

@@ -26,7 +26,7 @@ pub fn check(bin_directory: Option<&Path>) -> Result<Machine> {
             .detail("it makes network namespaces and runs servers in them")
             .hint("sudo pgbaton demo"));
     }
-    for (program, package) in [("ip", "iproute2"), ("setpriv", "util-linux"), ("cp", "coreutils")] {
+    for (program, package) in [("ip", "iproute2"), ("cp", "coreutils")] {
         if find_program(program).is_none() {
             return Err(Error::failed(format!("{program} isn't installed"))
                 .detail(format!("not in {SEARCH_PATH}"))

@@ -13,8 +13,10 @@ use crate::host::clock::{Deadline, now};
 use crate::output::timeline::{Timeline, render_svg};
 use crate::units::Moment;
 use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,13 +86,7 @@ pub fn run(
         report.nodes, report.postgres_version, report.advert_ms, "asynchronous replication"
     );
     let timeline = played.story.timeline(subtitle, summary_pairs(&report));
-    let path = options
-        .svg
-        .clone()
-        .unwrap_or_else(|| std::env::temp_dir().join(format!("pgbaton-demo-{}.svg", options.fault.name())));
-    std::fs::write(&path, render_svg(&timeline))
-        .map_err(|error| Error::failed("can't write the picture").detail(path.display()).detail(error))?;
-    report.svg = Some(path);
+    report.svg = Some(save_picture(options, &render_svg(&timeline))?);
     if options.keep {
         lab.keep();
         report.kept = true;
@@ -98,6 +94,22 @@ pub fn run(
         lab.destroy()?;
     }
     Ok((report, timeline))
+}
+
+/// Writes the picture where it was wanted, or into the folder for temporary files.
+fn save_picture(options: &DemoOptions, picture: &str) -> Result<PathBuf> {
+    let problem = |path: &Path, error: std::io::Error| {
+        Error::failed("can't write the picture").detail(path.display()).detail(error)
+    };
+    if let Some(path) = &options.svg {
+        return std::fs::write(path, picture).map(|()| path.clone()).map_err(|error| problem(path, error));
+    }
+    let path = std::env::temp_dir().join(format!("pgbaton-demo-{}.svg", options.fault.name()));
+    // Anybody can put a link there, and this runs as root: never write through what is there already.
+    std::fs::remove_file(&path).ok();
+    let file = OpenOptions::new().write(true).create_new(true).open(&path);
+    file.and_then(|mut file| file.write_all(picture.as_bytes())).map_err(|error| problem(&path, error))?;
+    Ok(path)
 }
 
 /// The story with what only the lab's clients know.

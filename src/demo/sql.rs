@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn the_log_in_is_the_documented_message() {
         let message = startup("u", "d", "a");
-        assert_eq!(message.get(..8), Some([0, 0, 0, 45, 0, 3, 0, 0].as_slice()));
+        assert_eq!(message.get(..8), Some([0, 0, 0, 46, 0, 3, 0, 0].as_slice()));
         assert!(message.ends_with(b"application_name\0a\0\0"));
     }
 }
