@@ -49,9 +49,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
             match command::dispatch(&cli, &out) {
                 Ok(()) => 0,
                 Err(error) => {
-                    if !error.is_reported() {
-                        out.error(cli.command.verb(), &error);
-                    }
+                    out.error(cli.command.verb(), &error);
                     error.kind().exit_code()
                 }
             }

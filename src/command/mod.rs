@@ -3,6 +3,7 @@
 //! The only room that may use every other one; nothing but `lib.rs` uses it.
 
 pub mod generate;
+mod demo;
 mod finish;
 mod pg_promote;
 mod vip;
@@ -27,6 +28,7 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Vip(VipCommand::Down(args)) => vip::down(globals, args, out),
         Command::Vip(VipCommand::Status(args)) => vip::status(globals, args, out),
         Command::Pg(PgCommand::Promote(args)) => pg_promote::run(globals, args, out),
+        Command::Demo(args) => demo::run(args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),
         Command::Generate(GenerateCommand::Completions(target)) => generate::completions(target, out),

@@ -352,5 +352,5 @@ fn refused(
     report.extra = extra;
     report.fail(&error);
     out.report(&report)?;
-    Err(error.reported())
+    Err(error)
 }

@@ -98,6 +98,30 @@ impl std::fmt::Debug for Out {
     }
 }
 
+/// Standard output as a [`Write`]; quiet when its reader has gone away.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a>(&'a Out);
+
+impl Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut streams = self.0.streams();
+        if !streams.closed
+            && let Err(error) = streams.stdout.write_all(bytes)
+        {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                return Err(error);
+            }
+            streams.closed = true;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut streams = self.0.streams();
+        if streams.closed { Ok(()) } else { streams.stdout.flush() }
+    }
+}
+
 impl Out {
     /// Creates the output of the process.
     pub fn standard(globals: &Globals, surroundings: Surroundings) -> Self {
@@ -142,6 +166,16 @@ impl Out {
     /// Returns how many columns a line should have at most.
     pub const fn width(&self) -> usize {
         self.width
+    }
+
+    /// Returns whether spinners and bars are shown on standard error.
+    pub const fn shows_progress(&self) -> bool {
+        self.progress
+    }
+
+    /// Returns a writer of results, for what is printed line by line while a verb runs.
+    pub const fn writer(&self) -> Writer<'_> {
+        Writer(self)
     }
 
     /// Returns whether the reader of standard output has gone away; a loop that prints should end then.

@@ -1,12 +1,11 @@
 //! The server on this machine, as steps act on it: its data directory, one session, and the intent on disk.
 
 use super::conn::{ConnSettings, Session};
-use super::history::History;
 use super::lsn::{Lsn, Timeline};
 use super::server::{DataDirectory, StopReport};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
-use crate::host::files;
+use crate::host::files::{self, Owner};
 use crate::plan::step::Intent;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,7 +14,6 @@ use std::time::Duration;
 pub const INTENT_FILE: &str = "pgbaton.intent";
 const INTENT_MODE: u32 = 0o600;
 const INTENT_LIMIT: u64 = 4096;
-const HISTORY_LIMIT: u64 = 1 << 20;
 
 /// The local server.
 #[derive(Debug)]
@@ -61,7 +59,7 @@ impl LocalServer {
     /// Writes the intent down, durably, before the promotion it is about.
     pub fn write_intent(&self, intent: &Intent) -> Result<()> {
         let text = serde_json::to_vec(intent).map_err(|error| Error::failed("can't write the intent").detail(error))?;
-        files::write_atomic(&self.intent_path(), &text, INTENT_MODE)
+        files::write_atomic_as(&self.intent_path(), &text, INTENT_MODE, Owner::LikeDirectory)
     }
 
     /// Reads the intent of an earlier run; another node's (it travels with a copied data directory) is not ours.
@@ -92,10 +90,7 @@ impl LocalServer {
 
     /// Returns where a timeline begins, from its history file; the first one begins at the beginning.
     pub fn start_of(&self, timeline: Timeline) -> Option<Lsn> {
-        let path = self.data.path().join("pg_wal").join(timeline.history_file_name());
-        let text = files::read_optional(&path, HISTORY_LIMIT).ok()??;
-        let history = History::parse(timeline, &String::from_utf8(text).ok()?).ok()?;
-        history.parent().map(|fork| fork.at)
+        Some(self.data.history(timeline).ok()??.parent()?.at)
     }
 
     /// Stops the server for sure; see [`DataDirectory::stop_for_sure`].

@@ -14,6 +14,7 @@ use crate::output::report::{StepReport, StepStatus};
 use crate::pg::local::LocalServer;
 use crate::pg::epoch::{self, Epoch};
 use crate::pg::promote::{self, Promoted, Recorded};
+use crate::pg::server::Stopped;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
@@ -166,7 +167,14 @@ impl World {
             }
             Step::StopServer { fast, immediate } => {
                 let report = self.server()?.stop_for_sure(*fast, *immediate)?;
-                Ok(Applied { changed: report.changed(), detail: Some(report.to_string()) })
+                let how = match report.how {
+                    Stopped::NotRunning => "it wasn't running",
+                    Stopped::Fast => "fast stop",
+                    Stopped::Immediate => "immediate stop",
+                    Stopped::Killed => "SIGKILL",
+                };
+                let detail = format!("{how}; {} processes killed, none is left", report.killed);
+                Ok(Applied { changed: report.changed(), detail: Some(detail) })
             }
         }
     }
