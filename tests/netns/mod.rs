@@ -9,6 +9,7 @@ use pgbaton::demo::namespace::{Namespace, ip_batch};
 use pgbaton::demo::patience::Patience;
 use pgbaton::demo::preflight;
 use pgbaton::host::clock::now;
+use pgbaton::settings::Settings;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -146,4 +147,22 @@ fn a_shut_down_postmaster_is_reported_and_a_dead_one_stays_dead() {
     node1.start_server().unwrap();
     node1.wait_server().unwrap();
     assert!(!node1.in_recovery().unwrap());
+}
+
+#[test]
+fn the_settings_file_of_a_lab_is_understood_and_names_the_hosts_own_paths() {
+    let Some(mut options) = options("settings") else { return };
+    options.daemons = false;
+    options.spare = true;
+    options.lease = Some("2s".to_owned());
+    let lab = create(options);
+    let mut settings = Settings::from_toml(&lab.settings(), "pgbaton.toml").unwrap();
+    for host in &lab.hosts {
+        settings.choose_me(&host.name).unwrap();
+        let node = settings.me().unwrap();
+        assert_eq!(settings.control_socket(node), host.control_socket);
+        let postgres = settings.postgres_of(node).unwrap();
+        assert_eq!(postgres.data_directory, host.data_directory);
+        assert_eq!(postgres.socket_directory, host.socket_directory);
+    }
 }
