@@ -149,7 +149,11 @@ impl ServerFacts {
 
 /// Asks a server everything, in one round trip.
 pub fn observe(session: &mut Session, deadline: Deadline) -> Result<ServerFacts, ConnError> {
-    let rows = session.query(query(), deadline)?;
+    let rows = match session.query(query(), deadline) {
+        // The recovery ended between two pieces of the statement: look again, as a primary.
+        Err(error) if error.sqlstate() == Some("55000") => session.query(query(), deadline)?,
+        other => other?,
+    };
     let text = rows.first().and_then(|row| row.get(0)).unwrap_or_default();
     serde_json::from_str(text)
         .map_err(|error| ConnError::Other("XX000".to_owned(), format!("the facts can't be read: {error}")))

@@ -1,1 +1,618 @@
-//! (soon)
+//! The gates of a promotion: what must be so before a standby may ask to become the primary.
+//!
+//! Pure: facts in, verdicts out. A gate passes, warns or refuses; an operator may turn a refusal into a warning by
+//! naming the gate (`--force lag`), one at a time. Two rules shape the rest: **silence is never proof of death**, and
+//! a primary that is alive in the same or a newer term always wins. The votes of the promotion protocol come
+//! on top of these gates, not in their place.
+
+use super::epoch::Term;
+use super::facts::ServerFacts;
+use super::lsn::{Lsn, SystemId, Timeline};
+use crate::units::Mac;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+/// One thing that is looked at. The names are what `--force` takes and what reports show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gate {
+    /// The server is a standby. Can't be forced: there would be nothing to promote.
+    InRecovery,
+    /// The data is this cluster's.
+    SystemId,
+    /// Nobody paused the replay.
+    ReplayNotPaused,
+    /// What may be missing here is within `max_lag`.
+    Lag,
+    /// No other standby holds more of the log.
+    MostComplete,
+    /// No peer runs as primary in the same or a newer term.
+    PeerPrimary,
+    /// Nobody has seen a newer term or timeline than this server.
+    NewerEpoch,
+    /// Nobody else answers for the virtual IP.
+    VipFree,
+    /// Each peer that may have been the primary is known to be dead or unable to acknowledge.
+    ProofOfDeath,
+    /// The timeline that will be made is nobody else's.
+    TimelineUnique,
+    /// `restore_command` can't hold the promotion up.
+    RestoreCommand,
+}
+
+impl Gate {
+    /// Every gate, in the order they are shown.
+    pub const ALL: [Self; 11] = [
+        Self::InRecovery,
+        Self::SystemId,
+        Self::ReplayNotPaused,
+        Self::Lag,
+        Self::MostComplete,
+        Self::PeerPrimary,
+        Self::NewerEpoch,
+        Self::VipFree,
+        Self::ProofOfDeath,
+        Self::TimelineUnique,
+        Self::RestoreCommand,
+    ];
+
+    /// Returns the name, as `--force` takes it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::InRecovery => "in-recovery",
+            Self::SystemId => "system-id",
+            Self::ReplayNotPaused => "replay-not-paused",
+            Self::Lag => "lag",
+            Self::MostComplete => "most-complete",
+            Self::PeerPrimary => "peer-primary",
+            Self::NewerEpoch => "newer-epoch",
+            Self::VipFree => "vip-free",
+            Self::ProofOfDeath => "proof-of-death",
+            Self::TimelineUnique => "timeline-unique",
+            Self::RestoreCommand => "restore-command",
+        }
+    }
+
+    /// Returns whether an operator may overrule this gate.
+    pub const fn can_be_forced(self) -> bool {
+        !matches!(self, Self::InRecovery)
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Gate {
+    type Err = UnknownGate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|gate| gate.name() == text).ok_or_else(|| UnknownGate(text.to_owned()))
+    }
+}
+
+/// A name that isn't a gate's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no gate \"{0}\"")]
+pub struct UnknownGate(String);
+
+/// This server, as far as the gates look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalView {
+    /// Whether it is a standby.
+    pub in_recovery: bool,
+    /// The cluster its data belongs to.
+    pub system_id: Option<SystemId>,
+    /// The timeline it follows.
+    pub timeline: Option<Timeline>,
+    /// The newest term in its data; `None` when there never was one.
+    pub term: Option<Term>,
+    /// The end of the log it holds.
+    pub end: Option<Lsn>,
+    /// The end of what it has replayed.
+    pub replayed: Option<Lsn>,
+    /// Whether the replay is paused.
+    pub replay_paused: bool,
+    /// What is known about the primary's log.
+    pub primary_known: Option<LastKnown>,
+    /// Whether `restore_command` is set; `None` when the role may not see it.
+    pub restore_command: Option<bool>,
+}
+
+/// The end of the primary's log as it was last told, and how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastKnown {
+    /// The position.
+    pub end: Lsn,
+    /// Its age; what was written since is not in it.
+    pub age: Option<Duration>,
+}
+
+impl LocalView {
+    /// Takes what the gates need out of a server's facts. `remembered` is what was persisted of the primary's
+    /// position while its receiver was alive; the receiver's own word comes first.
+    pub fn from_facts(facts: &ServerFacts, remembered: Option<LastKnown>) -> Self {
+        let told = facts.receiver.as_ref().and_then(|receiver| {
+            let age = receiver.last_message_age.and_then(|age| Duration::try_from_secs_f64(age.max(0.0)).ok());
+            receiver.latest_end_lsn.map(|end| LastKnown { end, age })
+        });
+        let standby = facts.standby.as_ref();
+        Self {
+            in_recovery: facts.in_recovery,
+            system_id: facts.system_id,
+            timeline: facts.timeline,
+            term: facts.epoch.as_ref().map(|epoch| epoch.term),
+            end: facts.end(),
+            replayed: standby.and_then(|standby| standby.replay),
+            replay_paused: standby.is_some_and(|standby| standby.replay_paused),
+            primary_known: told.or(remembered),
+            restore_command: facts.restore_command.as_ref().map(|command| !command.is_empty()),
+        }
+    }
+
+    /// Returns how much of the primary's last known log is missing here, in bytes.
+    pub fn missing(&self) -> Option<u64> {
+        Some(self.primary_known?.end.ahead_of(self.end.unwrap_or(Lsn::ZERO)))
+    }
+}
+
+/// Another data node, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its name.
+    pub node: String,
+    /// What came of asking it.
+    pub answer: PeerAnswer,
+}
+
+/// What came of asking a peer's server, on every path there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerAnswer {
+    /// It runs as primary.
+    Primary(PeerServer),
+    /// It runs as standby.
+    Standby(PeerServer),
+    /// Its machine says that nothing listens. Not proof: backends outlive a killed postmaster and still acknowledge,
+    /// and a firewall says the same.
+    Down(String),
+    /// It gives no answer, or none that tells a role.
+    Silent(String),
+}
+
+/// What a peer's server said about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerServer {
+    /// The newest term in its data; `None` when it has none or it wouldn't say.
+    pub term: Option<Term>,
+    /// The timeline it writes or follows.
+    pub timeline: Option<Timeline>,
+    /// The end of the log it holds.
+    pub end: Option<Lsn>,
+    /// The cluster its data belongs to.
+    pub system_id: Option<SystemId>,
+}
+
+impl PeerServer {
+    /// Takes what the gates need out of a peer's facts.
+    pub fn answer(facts: &ServerFacts) -> PeerAnswer {
+        let server = Self {
+            term: facts.epoch.as_ref().map(|epoch| epoch.term),
+            timeline: facts.timeline,
+            end: facts.end(),
+            system_id: facts.system_id,
+        };
+        if facts.in_recovery { PeerAnswer::Standby(server) } else { PeerAnswer::Primary(server) }
+    }
+}
+
+/// What to do when nothing proves that the old primary can't go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Availability {
+    /// Wait: rather no primary than two.
+    Hold,
+    /// Go on: rather two primaries for a while, and what the standby hasn't received lost, than none.
+    Prefer,
+}
+
+/// What the operator has decided beforehand, and on the command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// What silence means.
+    pub availability: Availability,
+    /// The most that may be missing, in bytes; `None` is no limit.
+    pub max_lag: Option<u64>,
+    /// The cluster's system identifier, when the configuration names it.
+    pub system_id: Option<SystemId>,
+    /// The gates whose refusal is only a warning this time.
+    pub forced: BTreeSet<Gate>,
+}
+
+/// What was found out beside asking the servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What answers for the virtual IP.
+    pub vip: VipProbe,
+    /// Proofs of death, each for one node.
+    pub proofs: Vec<(String, Proof)>,
+    /// Whether a majority of the voters has detached from every older primary: none can acknowledge any more.
+    pub detached_by_majority: bool,
+    /// The history files of the peers.
+    pub histories: Histories,
+}
+
+impl Evidence {
+    /// Nothing found out yet.
+    pub const NONE: Self = Self {
+        vip: VipProbe::NotAsked,
+        proofs: Vec::new(),
+        detached_by_majority: false,
+        histories: Histories::Missing(Vec::new()),
+    };
+}
+
+/// What answers for the virtual IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VipProbe {
+    /// Nobody has been asked, or there is no virtual IP.
+    NotAsked,
+    /// Nothing answers.
+    Free,
+    /// It is on this machine already.
+    Here,
+    /// Another machine answers.
+    AnsweredBy(Mac),
+}
+
+/// Why a node is known to acknowledge nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// Its daemon said good-bye (priority 0), which it does only after `PostgreSQL` has stopped.
+    Farewell,
+    /// A stop over SSH said that it is done.
+    StoppedBySsh,
+    /// A fencing command said that it is done.
+    Fenced,
+    /// Its lease has run out by our own clock.
+    LeaseExpired,
+}
+
+impl Proof {
+    /// Returns what to say about it.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Farewell => "said good-bye after stopping",
+            Self::StoppedBySsh => "was stopped over SSH",
+            Self::Fenced => "was fenced",
+            Self::LeaseExpired => "has lost its lease",
+        }
+    }
+}
+
+/// The history files that decide which timeline number is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Histories {
+    /// All peers' are here.
+    Collected,
+    /// These nodes' aren't; with no names, none were asked for.
+    Missing(Vec<String>),
+}
+
+/// What a gate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Nothing against it.
+    Pass,
+    /// Nothing that stops it, but a person should know.
+    Warn,
+    /// It must not be.
+    Refuse,
+}
+
+/// One gate's verdict and its reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateVerdict {
+    /// The gate.
+    pub gate: Gate,
+    /// What it says.
+    pub verdict: Verdict,
+    /// The facts behind it.
+    pub why: String,
+    /// What to do about it: a command or a question.
+    pub hint: Option<String>,
+    /// Whether the operator has overruled a refusal.
+    pub forced: bool,
+}
+
+/// Looks at everything and returns one verdict for each gate, in the order of [`Gate::ALL`].
+pub fn evaluate(
+    local: &LocalView,
+    peers: &[PeerView],
+    policy: &Policy,
+    evidence: &Evidence,
+) -> Vec<GateVerdict> {
+    let judge = |gate| match gate {
+        Gate::InRecovery => in_recovery(local),
+        Gate::SystemId => system_id(local, peers, policy),
+        Gate::ReplayNotPaused => replay_not_paused(local),
+        Gate::Lag => lag(local, policy),
+        Gate::MostComplete => most_complete(local, peers),
+        Gate::PeerPrimary => peer_primary(local, peers),
+        Gate::NewerEpoch => newer_epoch(local, peers),
+        Gate::VipFree => vip_free(evidence),
+        Gate::ProofOfDeath => proof_of_death(local, peers, policy, evidence),
+        Gate::TimelineUnique => timeline_unique(peers, evidence),
+        Gate::RestoreCommand => restore_command(local),
+    };
+    let finish = |gate: Gate| {
+        let Said { mut verdict, why, hint } = judge(gate);
+        let forced = verdict == Verdict::Refuse && gate.can_be_forced() && policy.forced.contains(&gate);
+        if forced {
+            verdict = Verdict::Warn;
+        }
+        GateVerdict { gate, verdict, why, hint, forced }
+    };
+    Gate::ALL.into_iter().map(finish).collect()
+}
+
+/// Returns whether nothing refuses.
+pub fn may_promote(verdicts: &[GateVerdict]) -> bool {
+    verdicts.iter().all(|verdict| verdict.verdict != Verdict::Refuse)
+}
+
+/// A verdict before the operator's word.
+struct Said {
+    verdict: Verdict,
+    why: String,
+    hint: Option<String>,
+}
+
+impl Said {
+    fn pass(why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Pass, why: why.into(), hint: None }
+    }
+
+    fn warn(why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warn, why: why.into(), hint: None }
+    }
+
+    fn refuse(why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Refuse, why: why.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The peers that belong to this cluster and answered, with whether they are primary.
+fn servers<'a>(
+    local: &'a LocalView,
+    peers: &'a [PeerView],
+) -> impl Iterator<Item = (&'a str, bool, PeerServer)> + 'a {
+    let stranger = |server: &PeerServer| matches!((server.system_id, local.system_id), (Some(a), Some(b)) if a != b);
+    peers.iter().filter_map(move |peer| {
+        let (primary, server) = match &peer.answer {
+            PeerAnswer::Primary(server) => (true, *server),
+            PeerAnswer::Standby(server) => (false, *server),
+            PeerAnswer::Down(_) | PeerAnswer::Silent(_) => return None,
+        };
+        (!stranger(&server)).then_some((peer.node.as_str(), primary, server))
+    })
+}
+
+fn in_recovery(local: &LocalView) -> Said {
+    if local.in_recovery {
+        Said::pass("this server is a standby")
+    } else {
+        Said::refuse("this server is a primary already")
+    }
+}
+
+fn system_id(local: &LocalView, peers: &[PeerView], policy: &Policy) -> Said {
+    let Some(mine) = local.system_id else {
+        return Said::refuse("this server's system identifier is unknown")
+            .hint("may the role execute pg_control_system()?");
+    };
+    if let Some(expected) = policy.system_id.filter(|expected| *expected != mine) {
+        return Said::refuse(format!("this server's system identifier is {mine}, the cluster's is {expected}"))
+            .hint("does postgres.data_dir point at the right cluster?");
+    }
+    let other = peers.iter().find_map(|peer| match &peer.answer {
+        PeerAnswer::Primary(server) | PeerAnswer::Standby(server) => {
+            server.system_id.filter(|id| *id != mine).map(|id| (&peer.node, id))
+        }
+        _ => None,
+    });
+    match other {
+        // The configuration has named this server's cluster: then the peer is the stranger.
+        Some((node, id)) if policy.system_id.is_some() => {
+            Said::warn(format!("node \"{node}\" holds another cluster, with system identifier {id}"))
+        }
+        Some((node, id)) => Said::refuse(format!(
+            "this server's system identifier is {mine}, that of node \"{node}\" is {id}"
+        ))
+        .hint("is one of them the server of another cluster, or one made by initdb?"),
+        None => Said::pass(format!("system identifier {mine}")),
+    }
+}
+
+fn replay_not_paused(local: &LocalView) -> Said {
+    if local.replay_paused {
+        Said::refuse("somebody paused the replay").hint("SELECT pg_wal_replay_resume()")
+    } else {
+        Said::pass("the replay isn't paused")
+    }
+}
+
+fn lag(local: &LocalView, policy: &Policy) -> Said {
+    let Some(known) = local.primary_known else {
+        let why = "how far the primary had got is unknown";
+        return match policy.max_lag {
+            Some(_) if policy.availability == Availability::Hold => {
+                Said::refuse(why).hint("has this standby streamed since it was started?")
+            }
+            _ => Said::warn(why),
+        };
+    };
+    let missing = local.missing().unwrap_or(u64::MAX);
+    let why = bound(missing, known);
+    match policy.max_lag {
+        Some(most) if missing > most => {
+            Said::refuse(format!("{why}; at most {most} bytes are allowed"))
+                .hint("can the rest be had from the old primary, or from another standby?")
+        }
+        _ if missing > 0 => Said::warn(why),
+        _ => Said::pass(why),
+    }
+}
+
+/// What may be lost, in words.
+fn bound(missing: u64, known: LastKnown) -> String {
+    let age = known
+        .age
+        .map_or_else(|| "told at an unknown time".to_owned(), |age| format!("told {:.1} s ago", age.as_secs_f64()));
+    format!("{missing} bytes are missing up to the primary's last known position {}, {age}", known.end)
+}
+
+fn most_complete(local: &LocalView, peers: &[PeerView]) -> Said {
+    let mine = (local.term, local.end);
+    // Positions of different terms don't compare: the newer term decides first, in its own gate.
+    let ahead = servers(local, peers)
+        .filter(|(_, primary, server)| !primary && server.term == local.term && server.end > mine.1)
+        .max_by_key(|(_, _, server)| server.end);
+    match ahead {
+        Some((node, _, server)) => {
+            let more = server.end.unwrap_or_default().ahead_of(mine.1.unwrap_or_default());
+            Said::refuse(format!("standby \"{node}\" holds {more} bytes more of the log"))
+                .hint(format!("promote \"{node}\" instead, or let this server stream from it first"))
+        }
+        None => Said::pass("no standby that answers holds more of the log"),
+    }
+}
+
+fn peer_primary(local: &LocalView, peers: &[PeerView]) -> Said {
+    let mut old = None;
+    for (node, _, server) in servers(local, peers).filter(|(_, primary, _)| *primary) {
+        // Without terms on both sides, the one that runs is right.
+        match (server.term, local.term) {
+            (theirs, Some(mine)) if theirs.is_some_and(|theirs| theirs < mine) => old = Some((node, theirs, mine)),
+            _ => {
+                let term = server.term.map_or_else(String::new, |term| format!(" in term {term}"));
+                return Said::refuse(format!("node \"{node}\" runs as primary{term}"))
+                    .hint("pgbaton cluster switchover");
+            }
+        }
+    }
+    match old {
+        Some((node, theirs, mine)) => Said::warn(format!(
+            "node \"{node}\" still runs as primary of the older term {}; this server's data is of term {mine}",
+            theirs.unwrap_or_default()
+        ))
+        .hint(format!("pgbaton pg fence (on \"{node}\")")),
+        None => Said::pass("no peer that answers runs as primary"),
+    }
+}
+
+fn newer_epoch(local: &LocalView, peers: &[PeerView]) -> Said {
+    for (node, _, server) in servers(local, peers) {
+        if server.term > local.term {
+            return Said::refuse(format!(
+                "the data of node \"{node}\" is of term {}, this server's of {}",
+                server.term.unwrap_or_default(),
+                local.term.map_or_else(|| "none".to_owned(), |term| format!("term {term}"))
+            ))
+            .hint("pgbaton pg rebuild-standby");
+        }
+        if server.term == local.term && server.timeline > local.timeline {
+            return Said::refuse(format!(
+                "node \"{node}\" is on timeline {}, this server on {}",
+                server.timeline.unwrap_or(Timeline::FIRST),
+                local.timeline.map_or_else(|| "an unknown one".to_owned(), |timeline| timeline.to_string())
+            ))
+            .hint("was another server promoted without pgbaton?");
+        }
+    }
+    Said::pass("no peer that answers has seen a newer term or timeline")
+}
+
+fn vip_free(evidence: &Evidence) -> Said {
+    match evidence.vip {
+        VipProbe::Free => Said::pass("nothing answers for the virtual IP"),
+        VipProbe::Here => Said::pass("the virtual IP is on this machine"),
+        VipProbe::NotAsked => Said::pass("no virtual IP was asked for"),
+        VipProbe::AnsweredBy(mac) => Said::refuse(format!("{mac} answers for the virtual IP"))
+            .hint("is the old primary's machine alive?  pgbaton vip down (there)"),
+    }
+}
+
+fn proof_of_death(local: &LocalView, peers: &[PeerView], policy: &Policy, evidence: &Evidence) -> Said {
+    if evidence.detached_by_majority {
+        return Said::pass("a majority has detached from the old primary: it can't acknowledge anything");
+    }
+    let mut proven = Vec::new();
+    let mut unproven = Vec::new();
+    for peer in peers {
+        let why = match &peer.answer {
+            PeerAnswer::Primary(_) | PeerAnswer::Standby(_) => continue,
+            PeerAnswer::Down(why) | PeerAnswer::Silent(why) => why,
+        };
+        match evidence.proofs.iter().find(|(node, _)| *node == peer.node) {
+            Some((node, proof)) => proven.push(format!("node \"{node}\" {}", proof.describe())),
+            None => unproven.push(format!("node \"{}\": {why}", peer.node)),
+        }
+    }
+    if unproven.is_empty() {
+        let why = if proven.is_empty() { "every peer has answered".to_owned() } else { proven.join("; ") };
+        return Said::pass(why);
+    }
+    let unproven = unproven.join("; ");
+    match policy.availability {
+        Availability::Hold => Said::refuse(format!("nothing proves that the old primary is dead ({unproven})"))
+            .hint("pgbaton pg fence (on the old primary), or a fencing command in the configuration"),
+        Availability::Prefer => {
+            let loss = match (local.primary_known, local.missing()) {
+                (Some(known), Some(missing)) => bound(missing, known),
+                _ => "how much may be lost is unknown".to_owned(),
+            };
+            Said::warn(format!(
+                "nothing proves that the old primary is dead ({unproven}): there may be two primaries, and what only \
+                 the old one holds is lost; {loss}"
+            ))
+        }
+    }
+}
+
+fn timeline_unique(peers: &[PeerView], evidence: &Evidence) -> Said {
+    match &evidence.histories {
+        Histories::Collected => Said::pass("the peers' history files are here"),
+        Histories::Missing(_) if peers.is_empty() => Said::pass("there is no peer"),
+        Histories::Missing(nodes) => {
+            let whose = if nodes.is_empty() { "the peers'".to_owned() } else { nodes.join(", ") };
+            // Only a warning: a dead peer's can't be had, and the epoch's random id tells twins apart afterwards.
+            Said::warn(format!("history files missing: {whose}; another server may make the same timeline"))
+                .hint("pgbaton pg fetch-history")
+        }
+    }
+}
+
+fn restore_command(local: &LocalView) -> Said {
+    match local.restore_command {
+        Some(false) => Said::pass("restore_command isn't set"),
+        Some(true) => Said::warn("restore_command is set: a promotion waits for it three times")
+            .hint("does the command end in time when the archive is gone?"),
+        None => Said::pass("restore_command is hidden from this role"),
+    }
+}
+
+#[cfg(test)]
+#[path = "gates_tests.rs"]
+mod tests;

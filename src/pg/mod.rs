@@ -9,7 +9,7 @@
 //! be done with them is decided in `gates` (pure) and in the promotion room; nothing here decides on its own.
 
 pub mod conn;
-pub mod control;
+//pub mod control;
 pub mod epoch;
 pub mod facts;
 pub mod gates;
@@ -18,4 +18,5 @@ pub mod lsn;
 pub mod pgpass;
 pub mod promote;
 pub mod server;
+pub mod setting;
 pub mod sql;
