@@ -14,4 +14,6 @@ mod docs;
 mod golden;
 mod net;
 mod netns;
+mod pg;
+mod support;
 mod vrrp;

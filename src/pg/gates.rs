@@ -76,16 +76,7 @@ impl Gate {
         }
     }
 
-    /// Returns the term a promotion would take: higher than any that is known of.
-pub fn next_term(local: &LocalView, peers: &[PeerView]) -> Term {
-    servers(local, peers)
-        .filter_map(|(_, _, server)| server.term)
-        .chain(local.term)
-        .max()
-        .map_or(Term(1), Term::next)
-}
-
-/// Returns whether an operator may overrule this gate.
+    /// Returns whether an operator may overrule this gate.
     pub const fn can_be_forced(self) -> bool {
         !matches!(self, Self::InRecovery)
     }

@@ -223,7 +223,7 @@ impl DataDirectory {
         if self.has_standby_signal() {
             return Ok(false);
         }
-        write_atomic_as(&self.path.join("standby.signal"), b"", 0o600, Owner::LikeDirectory)?;
+        write_atomic_as(&self.path.join("standby.signal"), b"", 0o600, Owner::OfDirectory)?;
         Ok(true)
     }
 
