@@ -2,9 +2,9 @@
 //!
 //! The only room that may use every other one; nothing but `lib.rs` uses it.
 
-pub mod generate;
 mod demo;
 mod finish;
+pub mod generate;
 mod pg_promote;
 mod vip;
 mod vrrp_ask;
