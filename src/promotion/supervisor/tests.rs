@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pg::epoch::PromotionId;
-use crate::pg::gates::{Availability, LastKnown, PeerServer};
+use crate::pg::gates::{Availability, LastKnown, PeerAnswer, PeerServer, Policy};
 use crate::pg::lsn::{Lsn, SystemId, Timeline};
 
 const NODE1: &str = "192.18.12.21";
