@@ -9,7 +9,7 @@
 //! be done with them is decided in `gates` (pure) and in the promotion room; nothing here decides on its own.
 
 pub mod conn;
-//pub mod control;
+pub mod control;
 pub mod epoch;
 pub mod facts;
 pub mod gates;

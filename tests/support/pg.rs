@@ -3,6 +3,7 @@
 
 use pgbaton::host::clock::Deadline;
 use pgbaton::pg::conn::{ConnSettings, Host, Session};
+use pgbaton::pg::server::{DataDirectory, StartOptions, StopMode};
 use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -156,8 +157,15 @@ impl Cluster {
         must(backup.args(["-p", "5432", "-U", "postgres", "-X", "stream", "-c", "fast", "-N"]));
         cluster.set_place();
         cluster.follow(primary);
-        std::fs::write(cluster.data().join("standby.signal"), "").unwrap();
-        give(&cluster.data().join("standby.signal"));
+        cluster.data_directory().write_standby_signal().unwrap();
+        cluster
+    }
+
+    /// Copies the data of a stopped server, as another server of the same name; without starting it.
+    pub fn copy_of(stopped: &Self) -> Self {
+        let cluster = Self { name: stopped.name.clone(), folder: Folder::new() };
+        must(Command::new("cp").arg("-a").arg(stopped.data()).arg(cluster.data()));
+        cluster.set_place();
         cluster
     }
 
@@ -181,6 +189,26 @@ impl Cluster {
     /// Returns the data folder.
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// Returns the data folder as the library sees it.
+    pub fn data_directory(&self) -> DataDirectory {
+        DataDirectory::open(&self.data()).unwrap()
+    }
+
+    /// Returns how the library starts this server.
+    pub fn start_options(&self) -> StartOptions {
+        StartOptions {
+            bin_dir: bin_dir().to_path_buf(),
+            as_standby: false,
+            log: self.folder.path().join("log"),
+            config_file: None,
+        }
+    }
+
+    /// Stops the server in order.
+    pub fn stop(&self) {
+        self.data_directory().stop(StopMode::Fast, long()).unwrap();
     }
 
     /// Returns the folder of the Unix socket.
