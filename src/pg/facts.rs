@@ -12,6 +12,7 @@ use std::net::IpAddr;
 
 /// One server, at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the server's own, not our states")]
 pub struct ServerFacts {
     /// Whether it is a standby (`pg_is_in_recovery()`).
     pub in_recovery: bool,

@@ -142,7 +142,11 @@ fn another_cluster_is_refused() {
     assert_eq!(hold(Gate::SystemId, &stranger, &[]), Verdict::Refuse);
     assert_eq!(hold(Gate::SystemId, &LocalView { system_id: None, ..local() }, &[]), Verdict::Refuse);
     let peers = peer(PeerAnswer::Standby(PeerServer { system_id: Some(SystemId(7)), ..server() }));
-    assert_eq!(hold(Gate::SystemId, &local(), &peers), Verdict::Warn, "the configuration knows which is right");
+    assert_eq!(
+        hold(Gate::SystemId, &local(), &peers),
+        Verdict::Warn,
+        "the configuration knows which is right"
+    );
     let unnamed = Policy { system_id: None, ..policy(Availability::Hold) };
     let verdicts = evaluate(&local(), &peers, &unnamed, &evidence());
     assert_eq!(of(Gate::SystemId, &verdicts).verdict, Verdict::Refuse);

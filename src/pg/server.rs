@@ -129,6 +129,8 @@ pub struct Started {
 const KILL_WITHIN: Duration = Duration::from_secs(10);
 /// The logging process ends by itself when nothing writes to it any more; it holds no data.
 const LOGGER_GRACE: Duration = Duration::from_millis(500);
+/// Process 1 collects its dead within milliseconds, if it does it at all.
+const ZOMBIE_GRACE: Duration = Duration::from_secs(1);
 const PID_FILE_MAX: u64 = 64 * 1024;
 /// How often a start is looked at; `postmaster.pid` tells, and looking is a read of a few lines.
 const START_POLL: Duration = Duration::from_millis(2);
@@ -140,7 +142,8 @@ impl DataDirectory {
         let meta = fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::config(format!("there is no data directory \"{shown}\"")),
             io::ErrorKind::PermissionDenied => {
-                Error::new(Kind::Permission, format!("can't look at the data directory \"{shown}\"")).detail(error)
+                Error::new(Kind::Permission, format!("can't look at the data directory \"{shown}\""))
+                    .detail(error)
             }
             _ => Error::failed(format!("can't look at the data directory \"{shown}\"")).detail(error),
         })?;
@@ -154,16 +157,19 @@ impl DataDirectory {
                 .hint(format!("run this as {owner} or root")));
         }
         if meta.mode() & 0o027 != 0 {
-            return Err(Error::config(format!("the permissions of the data directory \"{shown}\" are too wide"))
-                .detail(format!("{:04o}", meta.mode() & 0o7777))
-                .hint(format!("chmod 0700 {shown}")));
+            return Err(Error::config(format!(
+                "the permissions of the data directory \"{shown}\" are too wide"
+            ))
+            .detail(format!("{:04o}", meta.mode() & 0o7777))
+            .hint(format!("chmod 0700 {shown}")));
         }
         let version = read_optional(&path.join("PG_VERSION"), 64)?
             .ok_or_else(|| Error::config(format!("\"{shown}\" isn't a data directory: no PG_VERSION")))?;
         let version = String::from_utf8_lossy(&version);
-        let major = version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {
-            Error::config(format!("PG_VERSION of \"{shown}\" holds no version")).detail(version.trim())
-        })?;
+        let major =
+            version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {
+                Error::config(format!("PG_VERSION of \"{shown}\" holds no version")).detail(version.trim())
+            })?;
         // The same folder by every name, as the processes' working directories show it.
         let path = fs::canonicalize(path)
             .map_err(|error| Error::failed(format!("can't resolve \"{shown}\"")).detail(error))?;
@@ -248,7 +254,7 @@ impl DataDirectory {
 
     /// Starts the server and waits until it is open (or, with `hot_standby = off`, until it replays).
     ///
-    /// It is started by `pg_ctl`, as the folder's owner, in a session of its own: nothing that ends us ends it. When
+    /// It is started by `pg_ctl` (which makes it a session leader), as the folder's owner: nothing that ends us ends it. When
     /// the deadline passes the error is [`Kind::TryAgain`] and the server may still come up.
     pub fn start(&self, options: &StartOptions, deadline: Deadline) -> Result<Started> {
         let begin = now();
@@ -261,6 +267,7 @@ impl DataDirectory {
                 .detail(format!("{orphans:?}"))
                 .hint("pgbaton pg fence"));
         }
+        self.clear_zombie_s_locks(deadline)?;
         if options.as_standby {
             self.write_standby_signal()?;
         }
@@ -351,7 +358,8 @@ impl DataDirectory {
             if let Some(postmaster) = self.postmaster()? {
                 killed += u32::from(end(&postmaster.handle, deadline)?);
             }
-            let (loggers, others): (Vec<u32>, Vec<u32>) = self.processes()?.into_iter().partition(|pid| is_logger(*pid));
+            let (loggers, others): (Vec<u32>, Vec<u32>) =
+                self.processes()?.into_iter().partition(|pid| is_logger(*pid));
             for pid in &others {
                 if let Some(handle) = self.held(*pid)? {
                     killed += u32::from(end(&handle, deadline)?);
@@ -373,6 +381,38 @@ impl DataDirectory {
                 end(&handle, deadline)?;
             }
         }
+    }
+
+    /// Sees to it that the lock files of a dead postmaster don't keep the server from starting.
+    ///
+    /// The server asks only whether the number in them is in use, and a dead process keeps its number until its parent
+    /// has collected it. Where process 1 of a container doesn't do that in time, the files have to go.
+    fn clear_zombie_s_locks(&self, deadline: Deadline) -> Result<()> {
+        let deadline = deadline.within(ZOMBIE_GRACE);
+        let own = self.path.join("postmaster.pid");
+        let (_nobody, silence) = channel::<()>();
+        let file = loop {
+            let Some(text) = read_optional(&own, PID_FILE_MAX)? else { return Ok(()) };
+            let file = PidFile::parse(&String::from_utf8_lossy(&text));
+            let Some(file) = file.filter(|file| is_zombie(file.pid)) else { return Ok(()) };
+            if deadline.passed() {
+                break file;
+            }
+            silence.recv_timeout(START_POLL).unwrap_or_default();
+        };
+        // Dead for certain, and no other process of the server was found: the files protect nothing.
+        let socket = file.socket_dir.map(|dir| dir.join(format!(".s.PGSQL.{}.lock", file.port)));
+        for path in socket.into_iter().chain([own]) {
+            let text = read_optional(&path, PID_FILE_MAX)?.unwrap_or_default();
+            let holder = PidFile::parse(&String::from_utf8_lossy(&text));
+            if holder.is_some_and(|holder| holder.pid == file.pid) {
+                fs::remove_file(&path).map_err(|error| {
+                    Error::failed(format!("can't remove a dead server's \"{}\"", path.display()))
+                        .detail(error)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a process and makes sure that it is still one of this server's.
@@ -403,7 +443,7 @@ impl DataDirectory {
                 command.env_remove(name);
             }
         }
-        let spawn = Spawn::new(command).new_session();
+        let spawn = Spawn::new(command);
         if !user::is_root() {
             return Ok(spawn);
         }
@@ -492,6 +532,13 @@ fn is_server(pid: u32) -> bool {
     }
 }
 
+/// Whether a process has ended and only its number is left.
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the state may hold blanks and parentheses.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+}
+
 /// Whether a process is the server's logging collector, by the title it gives itself.
 fn is_logger(pid: u32) -> bool {
     let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -508,7 +555,8 @@ fn log_since(log: &Path, length: u64) -> String {
     file.seek(io::SeekFrom::Start(length.max(end.saturating_sub(64 * 1024)))).ok();
     file.take(64 * 1024).read_to_end(&mut bytes).ok();
     let text = String::from_utf8_lossy(&bytes);
-    let telling = |line: &&str| ["FATAL:", "PANIC:", "DETAIL:", "HINT:"].iter().any(|word| line.contains(word));
+    let telling =
+        |line: &&str| ["FATAL:", "PANIC:", "DETAIL:", "HINT:"].iter().any(|word| line.contains(word));
     let lines: Vec<&str> = text.lines().filter(telling).map(str::trim).collect();
     // The last ones: those before are of earlier attempts.
     let skip = lines.len().saturating_sub(4);
@@ -554,7 +602,10 @@ mod tests {
         fs::set_permissions(&base, fs::Permissions::from_mode(0o700)).unwrap();
         assert!(message(&base).ends_with("isn't a data directory: no PG_VERSION"));
         fs::write(base.join("PG_VERSION"), "17\n").unwrap();
-        assert_eq!(message(&base.join("PG_VERSION")), format!("\"{}\" isn't a directory", base.join("PG_VERSION").display()));
+        assert_eq!(
+            message(&base.join("PG_VERSION")),
+            format!("\"{}\" isn't a directory", base.join("PG_VERSION").display())
+        );
         let data = DataDirectory::open(&base).unwrap();
         assert_eq!(data.version(), 17);
         assert!(data.postmaster().unwrap().is_none() && data.orphans().unwrap().is_empty());
@@ -572,6 +623,15 @@ mod tests {
         fs::write(base.join("postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
         assert!(DataDirectory::open(&base).unwrap().postmaster().unwrap().is_none());
         fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_dead_child_that_nobody_collected_is_a_zombie() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let held = Pidfd::open(child.id()).unwrap().unwrap();
+        assert!(held.wait(Deadline::after(Duration::from_secs(30))).unwrap() && is_zombie(child.id()));
+        child.wait().unwrap();
+        assert!(!is_zombie(child.id()) && !is_zombie(std::process::id()));
     }
 
     proptest! {
