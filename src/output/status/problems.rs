@@ -294,7 +294,9 @@ impl Finder<'_> {
             ),
             DaemonView::Told(told) => {
                 let held = matches!(told.phase.as_deref(), Some("held" | "fenced"));
-                if held && node.reach != Reach::Refused {
+                // A host that fell silent may have changed its mind since it told.
+                let stale = matches!(node.reach, Reach::Refused | Reach::Timeout | Reach::NoRoute);
+                if held && !stale {
                     let phase = told.phase.as_deref().unwrap_or_default();
                     let why = told.reason.as_deref().map_or_else(String::new, |why| format!(": {why}"));
                     let hint =
@@ -494,8 +496,10 @@ impl Finder<'_> {
             );
         }
         if server.start_protected == Some(false) {
+            // Before the first term nobody has promised anything; afterwards it is the promise of every primary.
+            let severity = if server.epoch.is_some() { Severity::Warning } else { Severity::Note };
             self.add(
-                Severity::Warning,
+                severity,
                 "unprotected-start",
                 Some(node),
                 "would start writable by itself: no standby.signal in its data directory",
