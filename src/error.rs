@@ -92,7 +92,6 @@ struct Inner {
     message: String,
     detail: Option<String>,
     hints: Vec<String>,
-    reported: bool,
 }
 
 /// The crate's result.
@@ -101,7 +100,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Creates an error of this kind; `message` is lower case and has no full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), detail: None, hints: Vec::new(), reported: false }))
+        Self(Box::new(Inner { kind, message: message.into(), detail: None, hints: Vec::new() }))
     }
 
     /// Creates an error of kind [`Kind::Failed`].
@@ -142,18 +141,6 @@ impl Error {
     pub fn with_kind(mut self, kind: Kind) -> Self {
         self.0.kind = kind;
         self
-    }
-
-    /// Marks the error as shown already, as part of a JSON document that holds the steps before it too.
-    #[must_use]
-    pub fn reported(mut self) -> Self {
-        self.0.reported = true;
-        self
-    }
-
-    /// Returns whether the error was shown already.
-    pub fn is_reported(&self) -> bool {
-        self.0.reported
     }
 
     /// Returns the kind.

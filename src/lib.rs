@@ -49,9 +49,7 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
             match command::dispatch(&cli, &out) {
                 Ok(()) => 0,
                 Err(error) => {
-                    if !error.is_reported() {
-                        out.error(cli.command.verb(), &error);
-                    }
+                    out.error(cli.command.verb(), &error);
                     error.kind().exit_code()
                 }
             }
@@ -65,8 +63,17 @@ fn not_parsed(arguments: &[OsString], answer: &clap::Error) -> u8 {
     // The flags couldn't be read in order, so they are looked for.
     let given =
         |flag: &str| arguments.iter().skip(1).take_while(|word| *word != "--").any(|word| word == flag);
-    let never = given("--color=never") || arguments.windows(2).any(|pair| pair == ["--color", "never"]);
-    let color = if never { ColorChoice::Never } else { ColorChoice::Auto };
+    let chosen = |when: &str| {
+        let pair = |pair: &[OsString]| {
+            pair.first().is_some_and(|flag| flag == "--color") && pair.ends_with(&[when.into()])
+        };
+        given(&format!("--color={when}")) || arguments.windows(2).any(pair)
+    };
+    let color = match () {
+        () if chosen("always") => ColorChoice::Always,
+        () if chosen("never") => ColorChoice::Never,
+        () => ColorChoice::Auto,
+    };
     let globals = Globals { json: given("--json"), color, ..Globals::default() };
     let out = Out::standard(&globals, surroundings());
     let printed = if answer.use_stderr() {

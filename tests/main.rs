@@ -1,5 +1,19 @@
 //! Integration tests: one binary, rooms as modules.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, its helpers too"
+)]
 
+mod arch;
+mod cli;
+mod configs;
+mod docs;
+mod golden;
+mod net;
+mod netns;
 mod pg;
 mod status;
 mod support;

@@ -23,7 +23,6 @@ pub struct ClusterStatus {
     #[arg(
         short,
         long,
-        env = "PGBATON_WATCH",
         value_name = "INTERVAL",
         value_parser = parse::duration,
         num_args = 0..=1,
@@ -34,7 +33,7 @@ pub struct ClusterStatus {
     /// Give up on a node that hasn't answered after this time
     #[arg(
         long,
-        env = "PGBATON_TIMEOUT",
+        env = "PGBATON_TIMEOUT", hide_env_values = true,
         value_name = "DURATION",
         value_parser = parse::duration,
         default_value = "1s"

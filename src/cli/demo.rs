@@ -18,13 +18,20 @@ pub struct Demo {
     pub spare: bool,
 
     /// What happens to the primary
-    #[arg(long, env = "PGBATON_FAULT", value_name = "FAULT", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "PGBATON_FAULT",
+        hide_env_values = true,
+        value_name = "FAULT",
+        value_enum,
+        default_value_t
+    )]
     pub fault: Fault,
 
     /// The time between two VRRP advertisements
     #[arg(
         long,
-        env = "PGBATON_ADVERT",
+        env = "PGBATON_ADVERT", hide_env_values = true,
         value_name = "DURATION",
         value_parser = parse::advert_interval,
         default_value = "100ms"
@@ -32,7 +39,7 @@ pub struct Demo {
     pub advert: Duration,
 
     /// The directory of `initdb` and `pg_ctl`
-    #[arg(long, env = "PGBATON_BIN_DIRECTORY", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, env = "PGBATON_BIN_DIRECTORY", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bin_directory: Option<PathBuf>,
 
     /// Leave the cluster running and say how to reach it

@@ -65,7 +65,7 @@ pub struct Globals {
     #[arg(
         long,
         global = true,
-        env = "PGBATON_CONFIG",
+        env = "PGBATON_CONFIG", hide_env_values = true,
         value_name = "FILE",
         value_hint = ValueHint::FilePath,
         help_heading = GLOBAL
@@ -76,7 +76,7 @@ pub struct Globals {
     #[arg(
         long,
         global = true,
-        env = "PGBATON_NODE",
+        env = "PGBATON_NODE", hide_env_values = true,
         value_name = "NAME",
         value_parser = crate::settings::node_name,
         help_heading = GLOBAL
@@ -99,7 +99,7 @@ pub struct Globals {
     #[arg(
         long,
         global = true,
-        env = "PGBATON_COLOR",
+        env = "PGBATON_COLOR", hide_env_values = true,
         value_name = "WHEN",
         value_enum,
         default_value_t,

@@ -33,34 +33,34 @@ pub struct Promote {
     #[arg(
         short = 'D',
         long,
-        env = "PGBATON_DATA_DIRECTORY",
+        env = "PGBATON_DATA_DIRECTORY", hide_env_values = true,
         value_name = "DIR",
         value_hint = ValueHint::DirPath
     )]
     pub data_directory: Option<PathBuf>,
 
     /// The directory of `pg_ctl` and `pg_controldata`
-    #[arg(long, env = "PGBATON_BIN_DIRECTORY", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[arg(long, env = "PGBATON_BIN_DIRECTORY", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bin_directory: Option<PathBuf>,
 
     /// The directory of the server's Unix socket, or the address it listens on
-    #[arg(short = 'h', long, env = "PGBATON_HOST", value_name = "HOST")]
+    #[arg(short = 'h', long, env = "PGBATON_HOST", hide_env_values = true, value_name = "HOST")]
     pub host: Option<String>,
 
     /// The port of the server
-    #[arg(short, long, env = "PGBATON_PORT", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(short, long, env = "PGBATON_PORT", hide_env_values = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     pub port: Option<u16>,
 
     /// The role to connect as
-    #[arg(short = 'U', long, env = "PGBATON_USER", value_name = "ROLE")]
+    #[arg(short = 'U', long, env = "PGBATON_USER", hide_env_values = true, value_name = "ROLE")]
     pub user: Option<String>,
 
     /// The database to connect to
-    #[arg(short = 'd', long, env = "PGBATON_DBNAME", value_name = "DB")]
+    #[arg(short = 'd', long, env = "PGBATON_DBNAME", hide_env_values = true, value_name = "DB")]
     pub dbname: Option<String>,
 
     /// Refuse if more write-ahead log than this is missing or not yet replayed
-    #[arg(long, env = "PGBATON_MAX_LAG", value_name = "SIZE", value_parser = parse::size)]
+    #[arg(long, env = "PGBATON_MAX_LAG", hide_env_values = true, value_name = "SIZE", value_parser = parse::size)]
     pub max_lag: Option<u64>,
 
     /// Promote although this guard refuses (can be repeated)
@@ -68,7 +68,7 @@ pub struct Promote {
     pub force: Vec<ForceGate>,
 
     /// Give up waiting for the promotion after this time [default: 30s]
-    #[arg(long, env = "PGBATON_TIMEOUT", value_name = "DURATION", value_parser = parse::duration)]
+    #[arg(long, env = "PGBATON_TIMEOUT", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
     pub timeout: Option<Duration>,
 
     /// The flag of every changing command.

@@ -40,18 +40,18 @@ pub struct VipUp {
     #[arg(
         short,
         long,
-        env = "PGBATON_INTERFACE",
+        env = "PGBATON_INTERFACE", hide_env_values = true,
         value_name = "IF",
         value_parser = crate::settings::interface_name
     )]
     pub interface: Option<String>,
 
     /// Give an IPv4 address this label, as ip(8) shows it
-    #[arg(long, env = "PGBATON_LABEL", value_name = "LABEL", value_parser = crate::settings::interface_name)]
+    #[arg(long, env = "PGBATON_LABEL", hide_env_values = true, value_name = "LABEL", value_parser = crate::settings::interface_name)]
     pub label: Option<String>,
 
     /// Let the kernel remove the address after this time, in whole seconds, or "off"
-    #[arg(long, env = "PGBATON_LEASE", value_name = "DURATION|off")]
+    #[arg(long, env = "PGBATON_LEASE", hide_env_values = true, value_name = "DURATION|off")]
     pub lease: Option<Lease>,
 
     /// Add the address even if another machine answers for it
@@ -65,7 +65,7 @@ pub struct VipUp {
     /// Wait this long for another machine's answer
     #[arg(
         long,
-        env = "PGBATON_PROBE_TIMEOUT",
+        env = "PGBATON_PROBE_TIMEOUT", hide_env_values = true,
         value_name = "DURATION",
         value_parser = parse::duration,
         default_value = "200ms",
@@ -89,7 +89,7 @@ pub struct VipDown {
     #[arg(
         short,
         long,
-        env = "PGBATON_INTERFACE",
+        env = "PGBATON_INTERFACE", hide_env_values = true,
         value_name = "IF",
         value_parser = crate::settings::interface_name
     )]
@@ -111,7 +111,7 @@ pub struct VipStatus {
     #[arg(
         short,
         long,
-        env = "PGBATON_INTERFACE",
+        env = "PGBATON_INTERFACE", hide_env_values = true,
         value_name = "IF",
         value_parser = crate::settings::interface_name
     )]

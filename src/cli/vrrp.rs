@@ -47,11 +47,25 @@ pub enum VrrpCommand {
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Run {
     /// Log nothing below this level
-    #[arg(long, env = "PGBATON_LOG_LEVEL", value_name = "LEVEL", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "PGBATON_LOG_LEVEL",
+        hide_env_values = true,
+        value_name = "LEVEL",
+        value_enum,
+        default_value_t
+    )]
     pub log_level: LogLevel,
 
     /// Write log lines in this form
-    #[arg(long, env = "PGBATON_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "PGBATON_LOG_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
     pub log_format: LogFormat,
 }
 
@@ -89,7 +103,7 @@ pub struct VrrpStatus {
     /// Give up when the daemon hasn't answered after this time
     #[arg(
         long,
-        env = "PGBATON_TIMEOUT",
+        env = "PGBATON_TIMEOUT", hide_env_values = true,
         value_name = "DURATION",
         value_parser = parse::duration,
         default_value = "1s"
@@ -103,7 +117,7 @@ pub struct VrrpStats {
     /// Give up when the daemon hasn't answered after this time
     #[arg(
         long,
-        env = "PGBATON_TIMEOUT",
+        env = "PGBATON_TIMEOUT", hide_env_values = true,
         value_name = "DURATION",
         value_parser = parse::duration,
         default_value = "1s"
@@ -117,7 +131,7 @@ pub struct Resign {
     /// Give up waiting for the hand-over after this time
     #[arg(
         long,
-        env = "PGBATON_TIMEOUT",
+        env = "PGBATON_TIMEOUT", hide_env_values = true,
         value_name = "DURATION",
         value_parser = parse::duration,
         default_value = "30s"

@@ -48,7 +48,7 @@ pub(super) fn apply_with(
     let Some(error) = outcome.error else { return out.report(&report) };
     report.fail(&error);
     out.report(&report)?;
-    Err(if out.is_json() { error.reported() } else { error })
+    Err(error)
 }
 
 fn unchanged(plan: &Plan) -> String {

@@ -4,6 +4,7 @@
 
 pub mod cluster_status;
 pub mod generate;
+mod demo;
 mod finish;
 mod pg_promote;
 mod vip;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Vip(VipCommand::Status(args)) => vip::status(globals, args, out),
         Command::Pg(PgCommand::Promote(args)) => pg_promote::run(globals, args, out),
         Command::Cluster(ClusterCommand::Status(args)) => cluster_status::run(globals, args, out),
+        Command::Demo(args) => demo::run(args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),
         Command::Generate(GenerateCommand::Completions(target)) => generate::completions(target, out),

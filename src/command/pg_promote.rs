@@ -13,15 +13,14 @@ use crate::net::vip;
 use crate::output::Out;
 use crate::pg::conn::{ConnSettings, Host};
 use crate::pg::facts::{self, ServerFacts};
-use crate::pg::gates::{self, Evidence, Gate, GateVerdict, LocalView, PeerAnswer, PeerView, Policy};
+use crate::pg::gates::{self, Evidence, Gate, GateVerdict, LocalView, PeerAnswer, PeerView, Policy, Verdict, VipProbe};
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
-use crate::pg::{peer, target, views};
+use crate::pg::{peer, target};
 use crate::plan::apply::{World, epoch_id};
 use crate::plan::build::{self, Promotion};
 use crate::plan::step::Intent;
 use crate::settings::{self, NodeRole, PostgresSettings, Settings};
-use crate::units::Mac;
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -49,7 +48,7 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
     let promotion = promotion(&target, &server, &observed, on_disk, deadline)?;
     let plan = plan(&promotion, &observed);
     let extra = document(&observed);
-    if let (true, Some(refusal)) = (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.refuses())) {
+    if let (true, Some(refusal)) = (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.verdict == Verdict::Refuse)) {
         return refused(out, args, &plan, refusal, extra);
     }
     if args.dry_run.dry_run {
@@ -178,15 +177,18 @@ fn observe(
     deadline: Deadline,
 ) -> Result<Observed> {
     let facts = facts::observe(server.session(deadline)?, deadline)?;
-    let view = views::local(&facts)?;
+    let view = LocalView::from_facts(&facts, None);
     let ask_timeout = settings.map_or(Duration::from_secs(1), |settings| settings.guard.ask_timeout.max(Duration::from_secs(1)));
     let peers = match settings {
         Some(settings) => ask_peers(settings, deadline.within(ask_timeout))?,
         None => Vec::new(),
     };
     // A node that has the address itself is not evidence against itself.
-    let vip_answered_by = if view.in_recovery { settings.map(probe_vips).transpose()?.flatten() } else { None };
-    let evidence = Evidence { farewell: None, vip_answered_by };
+    let vip = match settings {
+        Some(settings) if view.in_recovery => probe_vips(settings)?,
+        _ => VipProbe::NotAsked,
+    };
+    let evidence = Evidence { vip, ..Evidence::NONE };
     let policy = policy(settings, args, target);
     let verdicts = gates::evaluate(&view, &peers, &policy, &evidence);
     Ok(Observed { facts, view, peers, evidence, verdicts })
@@ -200,7 +202,7 @@ fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Polic
         _ => gates::Availability::Hold,
     };
     let max_lag = args.max_lag.or_else(|| settings.and_then(|settings| settings.guard.max_lag));
-    Policy { availability, max_lag, forced: args.force.iter().map(|gate| forced(*gate)).collect() }
+    Policy { availability, max_lag, system_id: None, forced: args.force.iter().map(|gate| forced(*gate)).collect() }
 }
 
 fn forced(gate: ForceGate) -> Gate {
@@ -228,16 +230,16 @@ fn ask_peers(settings: &Settings, until: Deadline) -> Result<Vec<PeerView>> {
     Ok(questions
         .into_iter()
         .map(|(node, question)| {
-            let answer = question.join().unwrap_or(PeerAnswer::Silent { why: "the question failed".to_owned() });
+            let answer = question.join().unwrap_or(PeerAnswer::Silent("the question failed".to_owned()));
             PeerView { node, answer }
         })
         .collect())
 }
 
-fn probe_vips(settings: &Settings) -> Result<Option<Mac>> {
+fn probe_vips(settings: &Settings) -> Result<VipProbe> {
     // Without the right to send ARP the gate can only say that it doesn't know; SQL has asked already.
     if crate::net::caps::require_net_raw().is_err() {
-        return Ok(None);
+        return Ok(VipProbe::NotAsked);
     }
     let mut netlink = Netlink::open()?;
     let addresses = netlink.addresses()?;
@@ -248,10 +250,10 @@ fn probe_vips(settings: &Settings) -> Result<Option<Mac>> {
             continue;
         }
         if let Some(mac) = vip::probe(&link, vip.address, until)? {
-            return Ok(Some(mac));
+            return Ok(VipProbe::AnsweredBy(mac));
         }
     }
-    Ok(None)
+    Ok(VipProbe::Free)
 }
 
 /// Finds the intent of this promotion: the one that was cut short, or a new one.
@@ -263,14 +265,14 @@ fn promotion(
     deadline: Deadline,
 ) -> Result<Promotion> {
     let term = gates::next_term(&observed.view, &observed.peers);
-    let epoch = observed.view.epoch.as_ref();
+    let epoch = observed.facts.epoch.as_ref();
     let in_recovery = observed.view.in_recovery;
     // In recovery an old intent's term may have been passed by others; afterwards it is what was promoted.
     let on_disk = on_disk.filter(|intent| !in_recovery || intent.term >= term);
     let recorded = |intent: &Intent| epoch.is_some_and(|epoch| epoch.promotion_id == intent.promotion_id);
     let (intent, epoch_recorded, intent_on_disk) = match (&on_disk, epoch) {
         (Some(intent), _) => (intent.clone(), recorded(intent), true),
-        (None, Some(epoch)) if !in_recovery && epoch.timeline == observed.view.timeline => (
+        (None, Some(epoch)) if !in_recovery && Some(epoch.timeline) == observed.view.timeline => (
             Intent { node: epoch.node.clone(), term: epoch.term, promotion_id: epoch.promotion_id },
             true,
             false,
@@ -292,7 +294,7 @@ fn promotion(
 fn plan(promotion: &Promotion, observed: &Observed) -> crate::plan::Plan {
     let mut plan = build::promote(promotion);
     if observed.view.in_recovery {
-        plan.warnings = observed.verdicts.iter().filter(|gate| gate.warns()).map(|gate| gate.why.clone()).collect();
+        plan.warnings = observed.verdicts.iter().filter(|gate| gate.verdict == Verdict::Warn).map(|gate| gate.why.clone()).collect();
     }
     plan
 }
@@ -305,7 +307,10 @@ fn document(observed: &Observed) -> Map<String, Value> {
     extra.insert("peers".to_owned(), Value::Object(peers));
     extra.insert("timeline".to_owned(), json!(observed.view.timeline));
     extra.insert("server_version".to_owned(), json!(observed.facts.server_version));
-    extra.insert("vip_answered_by".to_owned(), json!(observed.evidence.vip_answered_by));
+    extra.insert("vip_answered_by".to_owned(), match observed.evidence.vip {
+        VipProbe::AnsweredBy(mac) => json!(mac),
+        _ => Value::Null,
+    });
     extra
 }
 
@@ -319,9 +324,9 @@ fn show_gates(out: &Out, observed: &Observed) -> Result<()> {
     let mut table = Table::new(&[("GATE", Align::Left), ("VERDICT", Align::Left), ("WHY", Align::Left)]);
     for gate in &observed.verdicts {
         let (word, tone) = match gate.verdict {
-            gates::Verdict::Pass => ("pass", Tone::Good),
-            gates::Verdict::Warn => ("warn", Tone::Warn),
-            gates::Verdict::Refuse => ("refuse", Tone::Bad),
+            Verdict::Pass => ("pass", Tone::Good),
+            Verdict::Warn => ("warn", Tone::Warn),
+            Verdict::Refuse => ("refuse", Tone::Bad),
         };
         table.row(vec![Cell::new(gate.gate.name(), Tone::Plain), Cell::new(word, tone), Cell::new(&gate.why, Tone::Plain)]);
     }
@@ -347,5 +352,5 @@ fn refused(
     report.extra = extra;
     report.fail(&error);
     out.report(&report)?;
-    Err(error.reported())
+    Err(error)
 }

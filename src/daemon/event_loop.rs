@@ -124,6 +124,7 @@ pub fn run(parts: Parts) -> Result<()> {
         state_since: clock::now(),
         leaving: false,
         told_status: String::new(),
+        watchdog: None,
     };
     daemon.start()?;
     let result = daemon.turn();
@@ -159,7 +160,7 @@ struct Loop {
     mailbox: Mailbox,
     notify: SdNotify,
     control: Option<Server>,
-    postmaster: Option<(i32, Pidfd)>,
+    postmaster: Option<(u32, Pidfd)>,
     /// Whether the virtual IPs belong on this node now.
     held: bool,
     renew: Option<Moment>,
@@ -167,6 +168,7 @@ struct Loop {
     state_since: Moment,
     leaving: bool,
     told_status: String,
+    watchdog: Option<Moment>,
 }
 
 impl Loop {
@@ -185,7 +187,9 @@ impl Loop {
         }
         self.router.startup(now);
         self.drain(now);
-        self.notify.ready();
+        // Nobody to tell is fine: the notification is a courtesy to systemd.
+        drop(self.notify.ready("starting"));
+        self.watchdog = self.notify.watchdog_interval().map(|interval| now + interval);
         Ok(())
     }
 
@@ -228,7 +232,7 @@ impl Loop {
             }
         };
         let supervisor = self.supervisor.as_ref().and_then(Supervisor::timer);
-        let watchdog = self.notify.next_watchdog();
+        let watchdog = self.watchdog;
         self.timer.arm([router, supervisor, self.renew, watchdog].into_iter().flatten().min())
     }
 
@@ -239,11 +243,11 @@ impl Loop {
             match signal {
                 Signal::SIGHUP => self.recorder.warn("SIGHUP: a changed configuration is read at the next start"),
                 _ if self.supervisor.is_some() => {
-                    self.notify.stopping();
+                    drop(self.notify.stopping());
                     self.tell(now, Input::Terminate);
                 }
                 _ => {
-                    self.notify.stopping();
+                    drop(self.notify.stopping());
                     self.note(Event::new(EventKind::Stopping, "stopping"));
                     self.leaving = true;
                 }
@@ -271,7 +275,7 @@ impl Loop {
             (Some(pid), Some((known, _))) if pid == *known => {}
             (Some(pid), _) => {
                 self.forget_postmaster();
-                if let Ok(pidfd) = Pidfd::open(pid)
+                if let Ok(Some(pidfd)) = Pidfd::open(pid)
                     && self.poller.add(&pidfd, POSTMASTER).is_ok()
                 {
                     self.postmaster = Some((pid, pidfd));
@@ -595,8 +599,9 @@ impl Loop {
     fn remove_vips(&mut self, why: &str) -> Result<()> {
         let present = self.netlink.addresses()?;
         for vip in self.node.vips.clone() {
+            let index = self.node.link.index;
             for address in present.iter().filter(|address| {
-                address.index == self.node.link.index && address.address.address() == vip.address.address()
+                address.index == index && address.address.address() == vip.address.address()
             }) {
                 self.netlink.delete_address(address.index, address.address)?;
                 self.note(Event::new(EventKind::VipRemoved, format!("removed {}: {why}", vip.address)));
@@ -695,7 +700,14 @@ impl Loop {
 
     /// Tells systemd and the primary's database how this node is, when that changes.
     fn publish(&mut self) {
-        self.notify.watchdog(clock::now());
+        let now = clock::now();
+        // From the loop itself, so that a loop that hangs is noticed.
+        if let (Some(at), Some(interval)) = (self.watchdog, self.notify.watchdog_interval())
+            && now >= at
+        {
+            drop(self.notify.watchdog());
+            self.watchdog = Some(now + interval);
+        }
         let state = self.router.state().to_string();
         let (phase, reason, hint) = match &self.supervisor {
             Some(supervisor) => (
@@ -713,7 +725,7 @@ impl Loop {
             None => format!("{state} {phase}"),
         };
         if self.told_status != text {
-            self.notify.status(&text);
+            drop(self.notify.status(&text));
             self.told_status = text;
         }
         // Passing phases last milliseconds; only where the node stays is worth a row.

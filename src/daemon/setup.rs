@@ -108,7 +108,7 @@ impl Parts {
         };
         runtime_directory(settings)?;
         let lock = Lock::acquire(&settings.lock_file(me), "vrrp run", LOCK_WAIT)?;
-        Ok(Self { node, router, supervisor, log, control_socket: settings.control_socket(me), notify: SdNotify::from_env(), lock })
+        Ok(Self { node, router, supervisor, log, control_socket: settings.control_socket(me), notify: SdNotify::from_env()?, lock })
     }
 }
 

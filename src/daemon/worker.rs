@@ -8,7 +8,7 @@ use crate::pg::conn::ConnSettings;
 use crate::pg::gates::{PeerAnswer, PeerView};
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
-use crate::pg::{facts, peer, views};
+use crate::pg::{facts, peer};
 use crate::plan::apply::{self, Progress, World};
 use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen};
 use crate::plan::step::Intent;
@@ -124,7 +124,6 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: crate::pg::epoc
     let server = world.server()?;
     let on_disk = server.read_intent()?;
     let seen = facts::observe(server.session(Deadline::after(config.connect_within))?, Deadline::after(config.connect_within))?;
-    let view = views::local(&seen)?;
     let protected = server.data().has_standby_signal();
     // An intent whose promotion never came to be is drawn anew: its term may be too low by now.
     let on_disk = on_disk.filter(|intent| intent.term >= term);
@@ -132,7 +131,7 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: crate::pg::epoc
         Some(intent) => intent.clone(),
         None => Intent { node: config.node.clone(), term, promotion_id: apply::epoch_id()? },
     };
-    let epoch_recorded = view.epoch.as_ref().is_some_and(|epoch| epoch.promotion_id == intent.promotion_id);
+    let epoch_recorded = seen.epoch.as_ref().is_some_and(|epoch| epoch.promotion_id == intent.promotion_id);
     Ok(Promotion {
         in_recovery: seen.in_recovery,
         epoch_recorded,
@@ -164,7 +163,7 @@ impl Askers {
             let (node, conn, open, tell) = (node.clone(), conn.clone(), Arc::clone(open), tell.clone());
             if open.fetch_add(1, Ordering::Relaxed) >= MOST_OPEN_QUESTIONS {
                 open.fetch_sub(1, Ordering::Relaxed);
-                tell(PeerView { node, answer: PeerAnswer::Silent { why: "earlier questions still hang".to_owned() } });
+                tell(PeerView { node, answer: PeerAnswer::Silent("earlier questions still hang".to_owned()) });
                 continue;
             }
             let count = Arc::clone(&open);

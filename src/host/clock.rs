@@ -19,6 +19,14 @@ pub fn wall() -> Duration {
     Duration::new(seconds, nanos)
 }
 
+/// Returns `CLOCK_MONOTONIC`, which systemd wants to be told; nothing here decides by it.
+pub fn monotonic() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanos)
+}
+
 /// A point in time after which a wait ends with an error that says so.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Deadline(Moment);

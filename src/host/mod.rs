@@ -1,4 +1,10 @@
 //! This machine: its clock, files, locks, signals and child processes.
 
 pub mod clock;
+pub mod files;
+pub mod lock;
+pub mod process;
+pub mod sdnotify;
 pub mod signal;
+pub mod spawn;
+pub mod user;

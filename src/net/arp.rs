@@ -4,9 +4,8 @@
 
 use crate::error::{Error, Result};
 use crate::host::clock::Deadline;
-use crate::net::driver::readable_before;
 use crate::net::netlink::Link;
-use crate::net::packet::{ETHERTYPE_ARP, PacketSocket, from_pnet, to_pnet};
+use crate::net::packet::{ETHERTYPE_ARP, PacketSocket, ask, bpf, from_pnet, to_pnet};
 use crate::units::Mac;
 use pnet::packet::arp::{ArpHardwareTypes, ArpOperations, ArpPacket, MutableArpPacket};
 use pnet::packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
@@ -14,13 +13,9 @@ use pnet::packet::{MutablePacket, Packet};
 use socket2::SockFilter;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::Duration;
 
 const ETHERNET: usize = EthernetPacket::minimum_packet_size();
 const FRAME: usize = ETHERNET + ArpPacket::minimum_packet_size();
-
-/// How many times a probe is sent inside its wait.
-const PROBES: u32 = 3;
 
 /// The kind of ARP frame to build.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -145,23 +140,7 @@ impl ArpSocket {
     ///
     /// Silence is not proof that nobody has it: a host may be unreachable just now.
     pub fn probe(&self, ip: Ipv4Addr, own_mac: Mac, wait: Deadline) -> Result<Option<Mac>> {
-        let pause = (wait.left() / PROBES).max(Duration::from_millis(1));
-        let mut sent = 0;
-        loop {
-            if sent < PROBES {
-                self.send_probe(ip)?;
-                sent += 1;
-            }
-            let until = if sent < PROBES { wait.within(pause) } else { wait };
-            while readable_before(self.as_fd(), until)? {
-                if let Some(mac) = self.read_claim(ip, own_mac)? {
-                    return Ok(Some(mac));
-                }
-            }
-            if wait.passed() {
-                return Ok(None);
-            }
-        }
+        ask(self.as_fd(), wait, || self.send_probe(ip), || self.read_claim(ip, own_mac))
     }
 
     fn emit(&self, form: ArpForm, mac: Mac, ip: Ipv4Addr) -> Result<()> {
@@ -180,19 +159,10 @@ impl AsFd for ArpSocket {
 
 /// Returns the packet filter that lets only ARP frames with this sender address pass, or nothing at all.
 fn filter(sender: Option<Ipv4Addr>) -> Vec<SockFilter> {
-    const LOAD_WORD: u16 = 0x20;
-    const JUMP_EQUAL: u16 = 0x15;
-    const RETURN: u16 = 0x06;
-    let drop = SockFilter::new(RETURN, 0, 0, 0);
     match sender {
-        None => vec![drop],
-        Some(ip) => vec![
-            // The sender protocol address is 14 octets into the ARP packet, which is 14 into the frame.
-            SockFilter::new(LOAD_WORD, 0, 0, 28),
-            SockFilter::new(JUMP_EQUAL, 0, 1, u32::from(ip)),
-            SockFilter::new(RETURN, 0, 0, u32::MAX),
-            drop,
-        ],
+        None => bpf::nothing(),
+        // The sender protocol address is 14 octets into the ARP packet, which is 14 into the frame.
+        Some(ip) => bpf::all(&[(bpf::LOAD_WORD, 28, u32::from(ip))]),
     }
 }
 

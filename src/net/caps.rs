@@ -33,7 +33,8 @@ impl Needs {
         }
     }
 
-    const fn set(self) -> CapabilitySet {
+    /// Returns the capability as a set of one.
+    pub(crate) const fn set(self) -> CapabilitySet {
         match self {
             Self::NetAdmin => CapabilitySet::NET_ADMIN,
             Self::NetRaw => CapabilitySet::NET_RAW,

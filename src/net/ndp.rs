@@ -1,24 +1,31 @@
-//! Neighbour discovery: "this IPv6 address is here" (RFC 4861 §7.2.6), the counterpart of gratuitous ARP.
+//! Neighbour discovery: who has an IPv6 address now (RFC 4862 §5.4.2), and "it is here" (RFC 4861 §7.2.6).
+//!
+//! The counterpart of `arp`: frames are built and read by pure functions, [`NdpSocket`] is the edge.
 
 use crate::error::{Error, Result};
+use crate::host::clock::Deadline;
 use crate::net::netlink::Link;
-use crate::net::packet::{PacketSocket, to_pnet};
+use crate::net::packet::{ETHERTYPE_IPV6, PacketSocket, ask, bpf, to_pnet};
 use crate::units::Mac;
 use pnet::packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
 use pnet::packet::icmpv6::ndp::{
-    MutableNeighborAdvertPacket, NdpOption, NdpOptionTypes, NeighborAdvertFlags, NeighborAdvertPacket,
+    MutableNeighborAdvertPacket, MutableNeighborSolicitPacket, NdpOption, NdpOptionTypes,
+    NeighborAdvertFlags, NeighborAdvertPacket, NeighborSolicitPacket,
 };
 use pnet::packet::icmpv6::{Icmpv6Packet, Icmpv6Types, checksum};
 use pnet::packet::ip::IpNextHeaderProtocols;
 use pnet::packet::ipv6::{Ipv6Packet, MutableIpv6Packet};
 use pnet::packet::{MutablePacket, Packet};
 use std::net::Ipv6Addr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 const ETHERNET: usize = EthernetPacket::minimum_packet_size();
 const IPV6: usize = Ipv6Packet::minimum_packet_size();
 /// A neighbour advertisement with one option of eight octets.
 const ADVERT: usize = NeighborAdvertPacket::minimum_packet_size() + 8;
 const FRAME: usize = ETHERNET + IPV6 + ADVERT;
+const SOLICIT: usize = NeighborSolicitPacket::minimum_packet_size();
+const QUESTION: usize = ETHERNET + IPV6 + SOLICIT;
 
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: Mac = Mac([0x33, 0x33, 0, 0, 0, 1]);
@@ -60,6 +67,37 @@ pub fn advert_frame(mac: Mac, ip: Ipv6Addr, router: bool) -> Option<[u8; FRAME]>
     Some(frame)
 }
 
+/// Builds the neighbour solicitation that asks whether anyone has `ip`, from the Ethernet header on.
+///
+/// It comes from the unspecified address and has no option, so no neighbour's cache is changed by the
+/// question (RFC 4862 §5.4.2); who has the address answers to all nodes.
+pub fn solicit_frame(mac: Mac, ip: Ipv6Addr) -> Option<[u8; QUESTION]> {
+    let mut frame = [0; QUESTION];
+    let [.., high, middle, low] = ip.octets();
+    // RFC 4291 §2.7.1: the solicited-node group of the address.
+    let last = u16::from_be_bytes([middle, low]);
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, 0xff00 | u16::from(high), last);
+    {
+        let mut ethernet = MutableEthernetPacket::new(&mut frame)?;
+        ethernet.set_destination(to_pnet(Mac([0x33, 0x33, 0xff, high, middle, low])));
+        ethernet.set_source(to_pnet(mac));
+        ethernet.set_ethertype(EtherTypes::Ipv6);
+        let mut ipv6 = MutableIpv6Packet::new(ethernet.payload_mut())?;
+        ipv6.set_version(6);
+        ipv6.set_payload_length(u16::try_from(SOLICIT).ok()?);
+        ipv6.set_next_header(IpNextHeaderProtocols::Icmpv6);
+        ipv6.set_hop_limit(255);
+        ipv6.set_destination(group.octets().into());
+        let mut solicit = MutableNeighborSolicitPacket::new(ipv6.payload_mut())?;
+        solicit.set_icmpv6_type(Icmpv6Types::NeighborSolicit);
+        solicit.set_target_addr(ip.octets().into());
+        let icmp = Icmpv6Packet::new(solicit.packet())?;
+        let sum = checksum(&icmp, &[0; 16].into(), &group.octets().into());
+        solicit.set_checksum(sum);
+    }
+    Some(frame)
+}
+
 /// Returns the target and its Ethernet address from a neighbour advertisement; `None` for everything else.
 pub fn parse_advert(frame: &[u8]) -> Option<(Ipv6Addr, Mac)> {
     let ethernet = EthernetPacket::new(frame)?;
@@ -93,16 +131,24 @@ pub fn parse_advert(frame: &[u8]) -> Option<(Ipv6Addr, Mac)> {
     None
 }
 
-/// A socket that sends neighbour advertisements on one interface.
+/// A neighbour discovery socket on one interface.
 #[derive(Debug)]
 pub struct NdpSocket {
     packets: PacketSocket,
 }
 
 impl NdpSocket {
-    /// Opens the socket; it never receives.
+    /// Opens a socket that only announces: it never receives.
     pub fn open(link: &Link) -> Result<Self> {
         Ok(Self { packets: PacketSocket::sender(link)? })
+    }
+
+    /// Opens a socket that also receives neighbour advertisements, to probe.
+    pub fn open_listener(link: &Link) -> Result<Self> {
+        // The next header of the IPv6 header, and the type of the ICMPv6 message right behind it.
+        let advert = u32::from(Icmpv6Types::NeighborAdvert.0);
+        let filter = bpf::all(&[(bpf::LOAD_BYTE, 20, 58), (bpf::LOAD_BYTE, 54, advert)]);
+        Ok(Self { packets: PacketSocket::receiver(link, ETHERTYPE_IPV6, &filter)? })
     }
 
     /// Returns the Ethernet address of the interface.
@@ -116,6 +162,39 @@ impl NdpSocket {
             Some(frame) => self.packets.send(&frame),
             None => Err(Error::failed("can't build a neighbour advertisement")),
         }
+    }
+
+    /// Sends one question for `ip`.
+    pub fn send_probe(&self, ip: Ipv6Addr) -> Result<()> {
+        match solicit_frame(self.mac(), ip) {
+            Some(frame) => self.packets.send(&frame),
+            None => Err(Error::failed("can't build a neighbour solicitation")),
+        }
+    }
+
+    /// Reads what has arrived: the Ethernet address of another host that claims `ip`, or `None` when there
+    /// is no (more) such frame now. Frames of `own_mac` don't count.
+    pub fn read_claim(&self, ip: Ipv6Addr, own_mac: Mac) -> Result<Option<Mac>> {
+        let mut buffer = [0; 512];
+        while let Some(frame) = self.packets.receive(&mut buffer)? {
+            let claim = parse_advert(frame).filter(|(target, mac)| *target == ip && *mac != own_mac);
+            if let Some((_, mac)) = claim {
+                return Ok(Some(mac));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Asks whether another host has `ip`, three times inside the wait; see
+    /// [`ArpSocket::probe`](crate::net::arp::ArpSocket::probe).
+    pub fn probe(&self, ip: Ipv6Addr, own_mac: Mac, wait: Deadline) -> Result<Option<Mac>> {
+        ask(self.packets.as_fd(), wait, || self.send_probe(ip), || self.read_claim(ip, own_mac))
+    }
+}
+
+impl AsFd for NdpSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.packets.as_fd()
     }
 }
 
@@ -142,6 +221,17 @@ mod tests {
         assert_eq!(&frame[78..], &[2, 1, 2, 0, 0, 0, 0, 1]);
         assert_eq!(advert_frame(MAC, ip(), true).unwrap()[58], 0xa0);
         assert_eq!(parse_advert(&frame), Some((ip(), MAC)));
+    }
+
+    #[test]
+    fn the_question_is_the_one_of_rfc_4862() {
+        let frame = solicit_frame(MAC, "2001:db8::12:3456".parse().unwrap()).unwrap();
+        assert_eq!(&frame[..6], &[0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
+        assert_eq!(&frame[14..22], &[0x60, 0, 0, 0, 0, 24, 58, 255]);
+        assert_eq!(&frame[22..38], &[0; 16], "from the unspecified address");
+        assert_eq!(&frame[38..54], &"ff02::1:ff12:3456".parse::<Ipv6Addr>().unwrap().octets());
+        assert_eq!(&frame[54..56], &[135, 0]);
+        assert_eq!(parse_advert(&frame), None);
     }
 
     #[test]

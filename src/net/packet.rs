@@ -1,7 +1,9 @@
 //! A raw Ethernet socket (`AF_PACKET`) bound to one interface: what `arp` and `ndp` send and listen through.
 
 use crate::error::{Error, Kind, Result};
+use crate::host::clock::Deadline;
 use crate::net::caps::Needs;
+use crate::net::driver::readable_before;
 use crate::net::netlink::Link;
 use crate::net::os_error;
 use crate::units::Mac;
@@ -10,6 +12,7 @@ use socket2::{Domain, SockAddr, SockFilter, Socket, Type};
 use std::io;
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 /// The Ethernet type of ARP.
 pub const ETHERTYPE_ARP: u16 = 0x0806;
@@ -110,6 +113,37 @@ impl AsFd for PacketSocket {
     }
 }
 
+/// Asks the network a question, three times inside the wait, and returns the first answer; `None` when the
+/// wait has passed without one.
+pub(crate) fn ask<T>(
+    fd: BorrowedFd<'_>,
+    wait: Deadline,
+    mut send: impl FnMut() -> Result<()>,
+    mut read: impl FnMut() -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    const TIMES: u32 = 3;
+    let pause = (wait.left() / TIMES).max(Duration::from_millis(1));
+    let mut questions = 0;
+    loop {
+        if questions < TIMES {
+            send()?;
+            questions += 1;
+        }
+        let until = if questions < TIMES { wait.within(pause) } else { wait };
+        while readable_before(fd, until)? {
+            if let Some(answer) = read()? {
+                return Ok(Some(answer));
+            }
+            if until.passed() {
+                break;
+            }
+        }
+        if wait.passed() {
+            return Ok(None);
+        }
+    }
+}
+
 /// Returns whether a receive error only means "nothing here now".
 fn quiet(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::WouldBlock || error.raw_os_error() == Some(libc::ENETDOWN)
@@ -117,13 +151,42 @@ fn quiet(error: &io::Error) -> bool {
 
 /// Converts our Ethernet address into pnet's.
 pub(crate) const fn to_pnet(mac: Mac) -> MacAddr {
-    let Mac([a, b, c, d, e, f]) = mac;
-    MacAddr(a, b, c, d, e, f)
+    let Mac(octets) = mac;
+    MacAddr(octets[0], octets[1], octets[2], octets[3], octets[4], octets[5])
 }
 
 /// Converts pnet's Ethernet address into ours.
 pub(crate) const fn from_pnet(mac: MacAddr) -> Mac {
     Mac([mac.0, mac.1, mac.2, mac.3, mac.4, mac.5])
+}
+
+/// Classic BPF, the instructions used for frames: load a 32-bit word or an octet, compare, return.
+pub(crate) mod bpf {
+    use socket2::SockFilter;
+
+    /// A = frame[k..k+4]
+    pub(crate) const LOAD_WORD: u16 = 0x20;
+    /// A = frame[k]
+    pub(crate) const LOAD_BYTE: u16 = 0x30;
+    const JUMP_EQUAL: u16 = 0x15;
+    const RETURN: u16 = 0x06;
+
+    /// Returns the program that lets a frame pass only when all these values are as given.
+    pub(crate) fn all(conditions: &[(u16, u32, u32)]) -> Vec<SockFilter> {
+        let mut program = Vec::new();
+        for (load, offset, value) in conditions {
+            program.push(SockFilter::new(*load, 0, 0, *offset));
+            program.push(SockFilter::new(JUMP_EQUAL, 1, 0, *value));
+            program.push(SockFilter::new(RETURN, 0, 0, 0));
+        }
+        program.push(SockFilter::new(RETURN, 0, 0, u32::MAX));
+        program
+    }
+
+    /// Returns the program that lets nothing pass.
+    pub(crate) fn nothing() -> Vec<SockFilter> {
+        vec![SockFilter::new(RETURN, 0, 0, 0)]
+    }
 }
 
 /// Builds the `sockaddr_ll` of an interface.

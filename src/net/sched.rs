@@ -80,6 +80,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_real_time_thread_starts_ordinary_ones() {
+        std::thread::spawn(|| {
+            assert!(!is_real_time());
+            match real_time(10, Duration::from_secs(5)) {
+                Ok(()) => {
+                    assert!(is_real_time());
+                    assert!(!std::thread::spawn(is_real_time).join().unwrap());
+                }
+                // A control group without real-time budget refuses even root, and says so.
+                Err(error) => {
+                    assert_eq!(error.kind(), Kind::Permission, "{error}");
+                    assert!(error.hints()[0].contains("LimitRTPRIO"));
+                }
+            }
+        })
+        .join()
+        .unwrap();
+    }
+
+    #[test]
     fn a_priority_out_of_range_is_a_configuration_error() {
         for priority in [0, 100, 255] {
             assert_eq!(real_time(priority, Duration::from_secs(1)).unwrap_err().kind(), Kind::Config);

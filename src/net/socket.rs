@@ -50,6 +50,7 @@ pub struct Datagram<'a> {
 pub struct VrrpSocket {
     receiver: Socket,
     sender: Socket,
+    ipv4: bool,
     delivery: Delivery,
     interface: String,
     index: u32,
@@ -70,7 +71,7 @@ impl VrrpSocket {
         admit(&receiver, &filter_v4(delivery, vrids)).map_err(failed)?;
 
         let sender = raw(Domain::IPV4, link).map_err(failed)?;
-        let _: io::Result<()> = sender.set_recv_buffer_size(0);
+        sender.set_recv_buffer_size(0).ok();
         sender.set_multicast_ttl_v4(MAX_TTL).map_err(failed)?;
         sender.set_ttl_v4(MAX_TTL).map_err(failed)?;
         sender.set_multicast_loop_v4(false).map_err(failed)?;
@@ -87,7 +88,7 @@ impl VrrpSocket {
         };
         set_option(&sender, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &interface).map_err(failed)?;
         sender.bind(&SocketAddr::from((source, 0)).into()).map_err(failed)?;
-        Ok(Self { receiver, sender, delivery, interface: link.name.clone(), index: link.index })
+        Ok(Self { receiver, sender, ipv4: true, delivery, interface: link.name.clone(), index: link.index })
     }
 
     /// Opens the IPv6 sockets; `source` is a link-local address of the interface (RFC 9568 §5.1.2.1), or
@@ -108,7 +109,7 @@ impl VrrpSocket {
         admit(&receiver, &filter_v6(vrids)).map_err(failed)?;
 
         let sender = raw(Domain::IPV6, link).map_err(failed)?;
-        let _: io::Result<()> = sender.set_recv_buffer_size(0);
+        sender.set_recv_buffer_size(0).ok();
         sender.set_multicast_hops_v6(MAX_TTL).map_err(failed)?;
         sender.set_unicast_hops_v6(MAX_TTL).map_err(failed)?;
         sender.set_multicast_loop_v6(false).map_err(failed)?;
@@ -117,13 +118,12 @@ impl VrrpSocket {
         sender.set_multicast_if_v6(link.index).map_err(failed)?;
         set_option(&sender, libc::IPPROTO_IPV6, libc::IPV6_CHECKSUM, &CHECKSUM_OFFSET).map_err(failed)?;
         sender.bind(&SocketAddrV6::new(source, 0, 0, scope(source, link.index)).into()).map_err(failed)?;
-        Ok(Self { receiver, sender, delivery, interface: link.name.clone(), index: link.index })
+        Ok(Self { receiver, sender, ipv4: false, delivery, interface: link.name.clone(), index: link.index })
     }
 
     /// Receives only adverts of these virtual router ids from now on (an empty list: of all).
     pub fn set_vrids(&self, vrids: &[u8]) -> Result<()> {
-        let v4 = self.receiver.domain().is_ok_and(|domain| domain == Domain::IPV4);
-        let filter = if v4 { filter_v4(self.delivery, vrids) } else { filter_v6(vrids) };
+        let filter = if self.ipv4 { filter_v4(self.delivery, vrids) } else { filter_v6(vrids) };
         self.receiver.attach_filter(&filter).map_err(|error| {
             Error::failed(format!("can't set the VRRP filter on \"{}\"", self.interface)).detail(error)
         })
@@ -152,9 +152,8 @@ impl VrrpSocket {
     /// Receives one packet into the buffer; `None` when there is none (now). What can't be a VRRP packet for
     /// us (cut off, for another destination) is skipped.
     pub fn recv<'a>(&self, buffer: &'a mut [u8]) -> Result<Option<Datagram<'a>>> {
-        let v4 = self.receiver.domain().is_ok_and(|domain| domain == Domain::IPV4);
         loop {
-            let received = if v4 { self.receive_v4(buffer) } else { self.receive_v6(buffer) };
+            let received = if self.ipv4 { self.receive_v4(buffer) } else { self.receive_v6(buffer) };
             let header = match received {
                 Ok(Some(header)) => header,
                 Ok(None) => continue,

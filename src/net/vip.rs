@@ -22,8 +22,8 @@ pub struct VipFacts {
     pub present: Option<Address>,
     /// The interface that has it instead (or as well).
     pub on_other_interface: Option<(Link, Address)>,
-    /// Whether the interface has another address in whose network the virtual IP is. Without one, the
-    /// virtual IP would become the first address of its network: clients may not find the way to it, and
+    /// Whether the interface has an address of its own (not one that we added) in whose network the virtual
+    /// IP is. Without one, the virtual IP would become the first address of its network: clients may not find the way to it, and
     /// when it goes, the kernel deletes later addresses of that network with it.
     pub subnet_ok: bool,
 }
@@ -45,9 +45,9 @@ pub fn observe(netlink: &mut Netlink, vip: InterfaceAddress, interface: &str) ->
     // If it is there twice, with two prefix lengths, the right one counts.
     let exact = here.iter().copied().find(|address| address.address == vip);
     let present = exact.or_else(|| here.iter().copied().find(same)).cloned();
-    let subnet_ok = here
-        .iter()
-        .any(|other| other.address.address() != vip.address() && other.address.contains(vip.address()));
+    let subnet_ok = here.iter().any(|other| {
+        other.address.address() != vip.address() && !other.is_ours() && other.address.contains(vip.address())
+    });
     let on_other_interface = match elsewhere.into_iter().find(same) {
         Some(address) => netlink
             .links()?
@@ -62,6 +62,9 @@ pub fn observe(netlink: &mut Netlink, vip: InterfaceAddress, interface: &str) ->
 /// Puts the virtual IP on its interface, or renews its lease.
 ///
 /// One with the wrong prefix length, or one that duplicate address detection has marked, is removed first.
+/// Where the interface has its own address in the network, an IPv6 virtual IP gets no route for it: when a
+/// permanent IPv6 address is given a lease, the kernel gives the *shared* route of the network that lease,
+/// too, and the machine loses its network when it ends (seen on 6.18).
 pub fn up(netlink: &mut Netlink, facts: &VipFacts, options: &AddressOptions) -> Result<Change> {
     if let Some((link, _)) = &facts.on_other_interface {
         return Err(Error::refused(format!("{} is on interface \"{}\"", facts.vip, link.name))
@@ -72,7 +75,9 @@ pub fn up(netlink: &mut Netlink, facts: &VipFacts, options: &AddressOptions) -> 
     if let Some(present) = unfit {
         remove(netlink, present)?;
     }
-    netlink.add_address(facts.link.index, facts.vip, options)
+    let mut options = options.clone();
+    options.no_prefix_route |= facts.subnet_ok && facts.vip.address().is_ipv6();
+    netlink.add_address(facts.link.index, facts.vip, &options)
 }
 
 /// Takes the virtual IP from its interface, whatever its prefix length there.
@@ -153,11 +158,18 @@ pub fn announce(link: &Link, vip: InterfaceAddress) -> Result<()> {
 }
 
 /// Asks the network whether another host has the virtual IP; returns that host's Ethernet address, or `None`
-/// when nobody answered before the deadline. IPv4 only: for IPv6 it returns `None` at once.
+/// when nobody answered before the deadline (which is no proof that nobody has it).
 pub fn probe(link: &Link, vip: InterfaceAddress, wait: Deadline) -> Result<Option<Mac>> {
-    let IpAddr::V4(ip) = vip.address() else { return Ok(None) };
-    let socket = ArpSocket::open(link)?;
-    socket.probe(ip, socket.mac(), wait)
+    match vip.address() {
+        IpAddr::V4(ip) => {
+            let socket = ArpSocket::open(link)?;
+            socket.probe(ip, socket.mac(), wait)
+        }
+        IpAddr::V6(ip) => {
+            let socket = NdpSocket::open_listener(link)?;
+            socket.probe(ip, socket.mac(), wait)
+        }
+    }
 }
 
 /// Whether the interface forwards IPv6, that is, is a router's.

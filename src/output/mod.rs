@@ -23,6 +23,7 @@ use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What the output depends on besides the flags; the edge collects it.
+#[expect(clippy::struct_excessive_bools, reason = "five independent facts, not a state")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Surroundings {
     /// Whether standard output is a terminal.
@@ -70,6 +71,7 @@ impl Surroundings {
 ///
 /// It can be shared between threads. When the reader of standard output goes away, the rest is swallowed
 /// quietly and [`Out::closed`] says so.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of the command line, not a state")]
 pub struct Out {
     streams: Mutex<Streams>,
     json: bool,
@@ -93,6 +95,30 @@ struct Streams {
 impl std::fmt::Debug for Out {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Out").field("json", &self.json).field("quiet", &self.quiet).finish_non_exhaustive()
+    }
+}
+
+/// Standard output as a [`Write`]; quiet when its reader has gone away.
+#[derive(Debug, Clone, Copy)]
+pub struct Writer<'a>(&'a Out);
+
+impl Write for Writer<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut streams = self.0.streams();
+        if !streams.closed
+            && let Err(error) = streams.stdout.write_all(bytes)
+        {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                return Err(error);
+            }
+            streams.closed = true;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut streams = self.0.streams();
+        if streams.closed { Ok(()) } else { streams.stdout.flush() }
     }
 }
 
@@ -140,6 +166,16 @@ impl Out {
     /// Returns how many columns a line should have at most.
     pub const fn width(&self) -> usize {
         self.width
+    }
+
+    /// Returns whether spinners and bars are shown on standard error.
+    pub const fn shows_progress(&self) -> bool {
+        self.progress
+    }
+
+    /// Returns a writer of results, for what is printed line by line while a verb runs.
+    pub const fn writer(&self) -> Writer<'_> {
+        Writer(self)
     }
 
     /// Returns whether the reader of standard output has gone away; a loop that prints should end then.
@@ -265,7 +301,7 @@ pub fn render_error(error: &Error, paint: Paint) -> String {
 /// Renders `label: text`; further lines are indented, and a text of several lines begins on its own.
 fn labelled(paint: Paint, label: &str, tone: Tone, text: &str) -> String {
     let text = clean(text);
-    let mut rendered = paint.with(tone, &format!("{label}:"));
+    let mut rendered = paint.with(tone, format_args!("{label}:"));
     if text.contains('\n') {
         for line in text.lines() {
             rendered.push_str("\n  ");

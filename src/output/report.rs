@@ -142,7 +142,7 @@ impl Report {
     /// Says that this error ended the verb.
     pub fn fail(&mut self, error: &Error) {
         self.failed = true;
-        self.msg = error.message().to_owned();
+        error.message().clone_into(&mut self.msg);
         self.error = Some(error.into());
     }
 

@@ -1,430 +1,662 @@
-//! The gates a promotion must pass: facts in, a verdict per gate out. Pure.
+//! The gates of a promotion: what must be so before a standby may ask to become the primary.
 //!
-//! The shell verb shows the verdicts under `--dry-run` and lets an operator override them by name; the daemon
-//! acts on them. Silence is never proof of death: a node that doesn't answer is an unknown, not a dead one.
+//! Pure: facts in, verdicts out. A gate passes, warns or refuses; an operator may turn a refusal into a warning by
+//! naming the gate (`--force lag`), one at a time. Two rules shape the rest: **silence is never proof of death**, and
+//! a primary that is alive in the same or a newer term always wins. The votes of the promotion protocol come
+//! on top of these gates, not in their place.
 
-use super::epoch::{Epoch, Term};
+use super::epoch::{PromotionId, Term};
+use super::facts::ServerFacts;
 use super::lsn::{Lsn, SystemId, Timeline};
 use crate::units::Mac;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
-/// What is done when nothing proves that the old primary is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Availability {
-    /// Nothing is promoted.
-    #[default]
-    Hold,
-    /// Silence is taken for death.
-    Prefer,
-}
-
-/// What the gates may take on trust.
-#[derive(Debug, Clone, Default)]
-pub struct Policy {
-    /// What to do without proof of the old primary's death.
-    pub availability: Availability,
-    /// The most write-ahead log, in bytes, that may be known to be missing.
-    pub max_lag: Option<u64>,
-    /// Gates that an operator overrides; each refusal of theirs becomes a warning.
-    pub forced: Vec<Gate>,
-}
-
-/// What is known of the local server.
-#[derive(Debug, Clone, PartialEq)]
-pub struct LocalView {
-    /// Whether it is in recovery.
-    pub in_recovery: bool,
-    /// The system identifier of its data.
-    pub system_id: SystemId,
-    /// The timeline it is on.
-    pub timeline: Timeline,
-    /// How far its log reaches: received and flushed, or replayed, whichever is more.
-    pub end: Lsn,
-    /// Whether replay was paused by a person.
-    pub replay_paused: bool,
-    /// Whether a receiver streams at this moment.
-    pub receiving: bool,
-    /// The end of the primary's log as last told by the primary.
-    pub primary_end: Option<Lsn>,
-    /// How long ago the primary was last heard over replication.
-    pub last_contact: Option<Duration>,
-    /// The newest epoch in its data.
-    pub epoch: Option<Epoch>,
-}
-
-/// What another node's server says it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerServer {
-    /// The system identifier of its data.
-    pub system_id: SystemId,
-    /// The timeline it is on.
-    pub timeline: Timeline,
-    /// How far its log reaches.
-    pub end: Lsn,
-    /// The newest epoch in its data.
-    pub epoch: Option<Epoch>,
-}
-
-/// What became of asking another node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerAnswer {
-    /// It accepts writes.
-    Primary(Box<PeerServer>),
-    /// It is in recovery.
-    Standby(Box<PeerServer>),
-    /// Its host refused the connection: nothing listens there at this moment.
-    Down {
-        /// What the system said.
-        why: String,
-    },
-    /// No answer, or none that can be understood: nothing is known.
-    Silent {
-        /// What was waited for.
-        why: String,
-    },
-}
-
-impl fmt::Display for PeerAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Primary(server) => write!(f, "primary on timeline {}, {}", server.timeline, server.end),
-            Self::Standby(server) => write!(f, "standby on timeline {}, {}", server.timeline, server.end),
-            Self::Down { why } => write!(f, "down ({why})"),
-            Self::Silent { why } => write!(f, "silent ({why})"),
-        }
-    }
-}
-
-/// The answer of one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerView {
-    /// The node.
-    pub node: String,
-    /// Its answer.
-    pub answer: PeerAnswer,
-}
-
-/// What else is known at the moment of decision.
-#[derive(Debug, Clone, Default)]
-pub struct Evidence {
-    /// The node that sent priority 0 after it had stopped its server, and hasn't been heard since.
-    pub farewell: Option<String>,
-    /// Who answers for a virtual IP on the link.
-    pub vip_answered_by: Option<Mac>,
-}
-
-/// One gate. The names are those of `--force`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+/// One thing that is looked at. The names are what `--force` takes and what reports show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Gate {
-    /// The local server is a standby.
+    /// The server is a standby. Can't be forced: there would be nothing to promote.
     InRecovery,
-    /// All nodes that answer hold the same database cluster.
+    /// The data is this cluster's.
     SystemId,
-    /// Replay goes on: a promotion would otherwise wait, or drop what is held back on purpose.
+    /// Nobody paused the replay.
     ReplayNotPaused,
-    /// No more of the log is missing than allowed.
+    /// What may be missing here is within `max_lag`.
     Lag,
-    /// No other node is alive as a primary.
-    PeerPrimary,
-    /// No other node has data of a newer term.
-    NewerEpoch,
-    /// No other node that answers has more of the log.
+    /// No other standby holds more of the log.
     MostComplete,
-    /// Nobody answers for the virtual IP.
+    /// No peer runs as primary in the same or a newer term.
+    PeerPrimary,
+    /// Nobody has seen a newer term or timeline than this server.
+    NewerEpoch,
+    /// Nobody else answers for the virtual IP.
     VipFree,
-    /// The old primary is proved dead, or is this node.
+    /// Each peer that may have been the primary is known to be dead or unable to acknowledge.
     ProofOfDeath,
+    /// The timeline that will be made is nobody else's.
+    TimelineUnique,
+    /// `restore_command` can't hold the promotion up.
+    RestoreCommand,
 }
 
 impl Gate {
-    /// Every gate, in the order in which they are judged.
-    pub const ALL: [Self; 9] = [
+    /// Every gate, in the order they are shown.
+    pub const ALL: [Self; 11] = [
         Self::InRecovery,
         Self::SystemId,
+        Self::ReplayNotPaused,
+        Self::Lag,
+        Self::MostComplete,
         Self::PeerPrimary,
         Self::NewerEpoch,
-        Self::ReplayNotPaused,
         Self::VipFree,
-        Self::MostComplete,
         Self::ProofOfDeath,
-        Self::Lag,
+        Self::TimelineUnique,
+        Self::RestoreCommand,
     ];
 
-    /// Returns the name for `--force`.
+    /// Returns the name, as `--force` takes it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::InRecovery => "in-recovery",
             Self::SystemId => "system-id",
             Self::ReplayNotPaused => "replay-not-paused",
             Self::Lag => "lag",
+            Self::MostComplete => "most-complete",
             Self::PeerPrimary => "peer-primary",
             Self::NewerEpoch => "newer-epoch",
-            Self::MostComplete => "most-complete",
             Self::VipFree => "vip-free",
             Self::ProofOfDeath => "proof-of-death",
+            Self::TimelineUnique => "timeline-unique",
+            Self::RestoreCommand => "restore-command",
+        }
+    }
+
+    /// Returns whether an operator may overrule this gate.
+    pub const fn can_be_forced(self) -> bool {
+        !matches!(self, Self::InRecovery)
+    }
+}
+
+impl fmt::Display for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Gate {
+    type Err = UnknownGate;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|gate| gate.name() == text).ok_or_else(|| UnknownGate(text.to_owned()))
+    }
+}
+
+/// A name that isn't a gate's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no gate \"{0}\"")]
+pub struct UnknownGate(String);
+
+/// This server, as far as the gates look at it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LocalView {
+    /// Whether it is a standby.
+    pub in_recovery: bool,
+    /// The cluster its data belongs to.
+    pub system_id: Option<SystemId>,
+    /// The timeline it follows.
+    pub timeline: Option<Timeline>,
+    /// The newest term in its data; `None` when there never was one.
+    pub term: Option<Term>,
+    /// The promotion that term began with.
+    pub promotion_id: Option<PromotionId>,
+    /// Whether it streams from another server at this moment.
+    pub receiving: bool,
+    /// The end of the log it holds.
+    pub end: Option<Lsn>,
+    /// The end of what it has replayed.
+    pub replayed: Option<Lsn>,
+    /// Whether the replay is paused.
+    pub replay_paused: bool,
+    /// What is known about the primary's log.
+    pub primary_known: Option<LastKnown>,
+    /// Whether `restore_command` is set; `None` when the role may not see it.
+    pub restore_command: Option<bool>,
+}
+
+/// The end of the primary's log as it was last told, and how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LastKnown {
+    /// The position.
+    pub end: Lsn,
+    /// Its age; what was written since is not in it.
+    pub age: Option<Duration>,
+}
+
+impl LocalView {
+    /// Takes what the gates need out of a server's facts. `remembered` is what was persisted of the primary's
+    /// position while its receiver was alive; the receiver's own word comes first.
+    pub fn from_facts(facts: &ServerFacts, remembered: Option<LastKnown>) -> Self {
+        let told = facts.receiver.as_ref().and_then(|receiver| {
+            let age = receiver.last_message_age.and_then(|age| Duration::try_from_secs_f64(age.max(0.0)).ok());
+            receiver.latest_end_lsn.map(|end| LastKnown { end, age })
+        });
+        let standby = facts.standby.as_ref();
+        Self {
+            in_recovery: facts.in_recovery,
+            system_id: facts.system_id,
+            timeline: facts.timeline,
+            term: facts.epoch.as_ref().map(|epoch| epoch.term),
+            promotion_id: facts.epoch.as_ref().map(|epoch| epoch.promotion_id),
+            receiving: facts
+                .receiver
+                .as_ref()
+                .is_some_and(|receiver| receiver.status.as_deref() == Some("streaming")),
+            end: facts.end(),
+            replayed: standby.and_then(|standby| standby.replay),
+            replay_paused: standby.is_some_and(|standby| standby.replay_paused),
+            primary_known: told.or(remembered),
+            restore_command: facts.restore_command.as_ref().map(|command| !command.is_empty()),
+        }
+    }
+
+    /// Returns how much of the primary's last known log is missing here, in bytes.
+    pub fn missing(&self) -> Option<u64> {
+        Some(self.primary_known?.end.ahead_of(self.end.unwrap_or(Lsn::ZERO)))
+    }
+}
+
+/// Another data node, and what it said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// Its name.
+    pub node: String,
+    /// What came of asking it.
+    pub answer: PeerAnswer,
+}
+
+/// What came of asking a peer's server, on every path there is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PeerAnswer {
+    /// It runs as primary.
+    Primary(PeerServer),
+    /// It runs as standby.
+    Standby(PeerServer),
+    /// Its machine says that nothing listens. Not proof: backends outlive a killed postmaster and still acknowledge,
+    /// and a firewall says the same.
+    Down(String),
+    /// It gives no answer, or none that tells a role.
+    Silent(String),
+}
+
+/// What a peer's server said about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerServer {
+    /// The newest term in its data; `None` when it has none or it wouldn't say.
+    pub term: Option<Term>,
+    /// The promotion that term began with.
+    pub promotion_id: Option<PromotionId>,
+    /// The timeline it writes or follows.
+    pub timeline: Option<Timeline>,
+    /// The end of the log it holds.
+    pub end: Option<Lsn>,
+    /// The cluster its data belongs to.
+    pub system_id: Option<SystemId>,
+}
+
+impl fmt::Display for PeerAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = |f: &mut fmt::Formatter<'_>, role: &str, server: &PeerServer| {
+            f.write_str(role)?;
+            if let Some(timeline) = server.timeline {
+                write!(f, " on timeline {timeline}")?;
+            }
+            server.end.map_or(Ok(()), |end| write!(f, ", {end}"))
+        };
+        match self {
+            Self::Primary(facts) => server(f, "primary", facts),
+            Self::Standby(facts) => server(f, "standby", facts),
+            Self::Down(why) => write!(f, "down ({why})"),
+            Self::Silent(why) => write!(f, "silent ({why})"),
         }
     }
 }
 
-/// How a gate stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+impl PeerServer {
+    /// Takes what the gates need out of a peer's facts.
+    pub fn answer(facts: &ServerFacts) -> PeerAnswer {
+        let server = Self {
+            term: facts.epoch.as_ref().map(|epoch| epoch.term),
+            promotion_id: facts.epoch.as_ref().map(|epoch| epoch.promotion_id),
+            timeline: facts.timeline,
+            end: facts.end(),
+            system_id: facts.system_id,
+        };
+        if facts.in_recovery { PeerAnswer::Standby(server) } else { PeerAnswer::Primary(server) }
+    }
+}
+
+/// What to do when nothing proves that the old primary can't go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Availability {
+    /// Wait: rather no primary than two.
+    #[default]
+    Hold,
+    /// Go on: rather two primaries for a while, and what the standby hasn't received lost, than none.
+    Prefer,
+}
+
+/// What the operator has decided beforehand, and on the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Policy {
+    /// What silence means.
+    pub availability: Availability,
+    /// The most that may be missing, in bytes; `None` is no limit.
+    pub max_lag: Option<u64>,
+    /// The cluster's system identifier, when the configuration names it.
+    pub system_id: Option<SystemId>,
+    /// The gates whose refusal is only a warning this time.
+    pub forced: BTreeSet<Gate>,
+}
+
+/// What was found out beside asking the servers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What answers for the virtual IP.
+    pub vip: VipProbe,
+    /// Proofs of death, each for one node.
+    pub proofs: Vec<(String, Proof)>,
+    /// Whether a majority of the voters has detached from every older primary: none can acknowledge any more.
+    pub detached_by_majority: bool,
+    /// The history files of the peers.
+    pub histories: Histories,
+}
+
+impl Evidence {
+    /// Nothing found out yet.
+    pub const NONE: Self = Self {
+        vip: VipProbe::NotAsked,
+        proofs: Vec::new(),
+        detached_by_majority: false,
+        histories: Histories::Missing(Vec::new()),
+    };
+}
+
+/// What answers for the virtual IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VipProbe {
+    /// Nobody has been asked, or there is no virtual IP.
+    NotAsked,
+    /// Nothing answers.
+    Free,
+    /// It is on this machine already.
+    Here,
+    /// Another machine answers.
+    AnsweredBy(Mac),
+}
+
+/// Why a node is known to acknowledge nothing any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proof {
+    /// Its daemon said good-bye (priority 0), which it does only after `PostgreSQL` has stopped.
+    Farewell,
+    /// A stop over SSH said that it is done.
+    StoppedBySsh,
+    /// A fencing command said that it is done.
+    Fenced,
+    /// Its lease has run out by our own clock.
+    LeaseExpired,
+}
+
+impl Proof {
+    /// Returns what to say about it.
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Farewell => "said good-bye after stopping",
+            Self::StoppedBySsh => "was stopped over SSH",
+            Self::Fenced => "was fenced",
+            Self::LeaseExpired => "has lost its lease",
+        }
+    }
+}
+
+/// The history files that decide which timeline number is free.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Histories {
+    /// All peers' are here.
+    Collected,
+    /// These nodes' aren't; with no names, none were asked for.
+    Missing(Vec<String>),
+}
+
+/// What a gate says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
     /// Nothing against it.
     Pass,
-    /// Goes ahead, and says what is risked.
+    /// Nothing that stops it, but a person should know.
     Warn,
-    /// Stops here.
+    /// It must not be.
     Refuse,
 }
 
-/// The verdict of one gate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// One gate's verdict and its reasons.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateVerdict {
     /// The gate.
     pub gate: Gate,
-    /// How it stands.
+    /// What it says.
     pub verdict: Verdict,
-    /// Why, in one clause.
+    /// The facts behind it.
     pub why: String,
-    /// What a person can do.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// What to do about it: a command or a question.
     pub hint: Option<String>,
+    /// Whether the operator has overruled a refusal.
+    pub forced: bool,
 }
 
-impl GateVerdict {
-    /// Returns whether the gate stops the promotion.
-    pub fn refuses(&self) -> bool {
-        self.verdict == Verdict::Refuse
-    }
-
-    /// Returns whether something is taken on trust.
-    pub fn warns(&self) -> bool {
-        self.verdict == Verdict::Warn
-    }
-}
-
-/// Judges every gate; a promotion may go ahead when none refuses.
-pub fn evaluate(local: &LocalView, peers: &[PeerView], policy: &Policy, evidence: &Evidence) -> Vec<GateVerdict> {
-    Gate::ALL
-        .into_iter()
-        .map(|gate| {
-            let mut verdict = match gate {
-                Gate::InRecovery => in_recovery(local),
-                Gate::SystemId => system_id(local, peers),
-                Gate::PeerPrimary => peer_primary(local, peers),
-                Gate::NewerEpoch => newer_epoch(local, peers),
-                Gate::ReplayNotPaused => replay_not_paused(local),
-                Gate::VipFree => vip_free(evidence),
-                Gate::MostComplete => most_complete(local, peers, policy),
-                Gate::ProofOfDeath => proof_of_death(local, peers, policy, evidence),
-                Gate::Lag => lag(local, policy, evidence),
-            };
-            if verdict.refuses() && policy.forced.contains(&gate) {
-                verdict.verdict = Verdict::Warn;
-                verdict.why = format!("{} (overridden by --force {})", verdict.why, gate.name());
-            }
-            verdict
-        })
-        .collect()
+/// Looks at everything and returns one verdict for each gate, in the order of [`Gate::ALL`].
+pub fn evaluate(
+    local: &LocalView,
+    peers: &[PeerView],
+    policy: &Policy,
+    evidence: &Evidence,
+) -> Vec<GateVerdict> {
+    let judge = |gate| match gate {
+        Gate::InRecovery => in_recovery(local),
+        Gate::SystemId => system_id(local, peers, policy),
+        Gate::ReplayNotPaused => replay_not_paused(local),
+        Gate::Lag => lag(local, policy),
+        Gate::MostComplete => most_complete(local, peers, policy),
+        Gate::PeerPrimary => peer_primary(local, peers),
+        Gate::NewerEpoch => newer_epoch(local, peers),
+        Gate::VipFree => vip_free(evidence),
+        Gate::ProofOfDeath => proof_of_death(local, peers, policy, evidence),
+        Gate::TimelineUnique => timeline_unique(peers, evidence),
+        Gate::RestoreCommand => restore_command(local),
+    };
+    let finish = |gate: Gate| {
+        let Said { mut verdict, why, hint } = judge(gate);
+        let forced = verdict == Verdict::Refuse && gate.can_be_forced() && policy.forced.contains(&gate);
+        if forced {
+            verdict = Verdict::Warn;
+        }
+        GateVerdict { gate, verdict, why, hint, forced }
+    };
+    Gate::ALL.into_iter().map(finish).collect()
 }
 
 /// Returns the term a promotion would take: higher than any that is known of.
 pub fn next_term(local: &LocalView, peers: &[PeerView]) -> Term {
-    let theirs = peers.iter().filter_map(|peer| server(peer)).filter_map(|server| server.epoch.as_ref());
-    theirs.chain(local.epoch.as_ref()).map(|epoch| epoch.term).max().unwrap_or_default().next()
+    servers(local, peers).filter_map(|(_, _, server)| server.term).chain(local.term).max().map_or(Term(1), Term::next)
 }
 
-fn pass(gate: Gate, why: impl Into<String>) -> GateVerdict {
-    GateVerdict { gate, verdict: Verdict::Pass, why: why.into(), hint: None }
+/// Returns whether nothing refuses.
+pub fn may_promote(verdicts: &[GateVerdict]) -> bool {
+    verdicts.iter().all(|verdict| verdict.verdict != Verdict::Refuse)
 }
 
-fn warn(gate: Gate, why: impl Into<String>) -> GateVerdict {
-    GateVerdict { gate, verdict: Verdict::Warn, why: why.into(), hint: None }
+/// A verdict before the operator's word.
+struct Said {
+    verdict: Verdict,
+    why: String,
+    hint: Option<String>,
 }
 
-fn refuse(gate: Gate, why: impl Into<String>, hint: impl Into<String>) -> GateVerdict {
-    GateVerdict { gate, verdict: Verdict::Refuse, why: why.into(), hint: Some(hint.into()) }
+impl Said {
+    fn pass(why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Pass, why: why.into(), hint: None }
+    }
+
+    fn warn(why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Warn, why: why.into(), hint: None }
+    }
+
+    fn refuse(why: impl Into<String>) -> Self {
+        Self { verdict: Verdict::Refuse, why: why.into(), hint: None }
+    }
+
+    fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
 }
 
-fn in_recovery(local: &LocalView) -> GateVerdict {
+/// The peers that belong to this cluster and answered, with whether they are primary.
+fn servers<'a>(
+    local: &'a LocalView,
+    peers: &'a [PeerView],
+) -> impl Iterator<Item = (&'a str, bool, PeerServer)> + 'a {
+    let stranger = |server: &PeerServer| matches!((server.system_id, local.system_id), (Some(a), Some(b)) if a != b);
+    peers.iter().filter_map(move |peer| {
+        let (primary, server) = match &peer.answer {
+            PeerAnswer::Primary(server) => (true, *server),
+            PeerAnswer::Standby(server) => (false, *server),
+            PeerAnswer::Down(_) | PeerAnswer::Silent(_) => return None,
+        };
+        (!stranger(&server)).then_some((peer.node.as_str(), primary, server))
+    })
+}
+
+fn in_recovery(local: &LocalView) -> Said {
     if local.in_recovery {
-        pass(Gate::InRecovery, "the local server is a standby")
+        Said::pass("this server is a standby")
     } else {
-        pass(Gate::InRecovery, "the local server is a primary already")
+        Said::refuse("this server is a primary already")
     }
 }
 
-fn system_id(local: &LocalView, peers: &[PeerView]) -> GateVerdict {
-    let stranger = peers.iter().find(|peer| server(peer).is_some_and(|server| server.system_id != local.system_id));
-    match stranger {
-        None => pass(Gate::SystemId, "every node that answers holds this database cluster"),
-        Some(peer) => refuse(
-            Gate::SystemId,
-            format!("{} belongs to another database cluster: its system identifier differs", peer.node),
-            "is the address of that node right, and was its data folder copied from this cluster?",
-        ),
+fn system_id(local: &LocalView, peers: &[PeerView], policy: &Policy) -> Said {
+    let Some(mine) = local.system_id else {
+        return Said::refuse("this server's system identifier is unknown")
+            .hint("may the role execute pg_control_system()?");
+    };
+    if let Some(expected) = policy.system_id.filter(|expected| *expected != mine) {
+        return Said::refuse(format!("this server's system identifier is {mine}, the cluster's is {expected}"))
+            .hint("does postgres.data_dir point at the right cluster?");
     }
-}
-
-fn peer_primary(local: &LocalView, peers: &[PeerView]) -> GateVerdict {
-    let mine = term_of(local.epoch.as_ref());
-    let alive = peers.iter().find_map(|peer| match &peer.answer {
-        PeerAnswer::Primary(server) => Some((peer, server)),
+    let other = peers.iter().find_map(|peer| match &peer.answer {
+        PeerAnswer::Primary(server) | PeerAnswer::Standby(server) => {
+            server.system_id.filter(|id| *id != mine).map(|id| (&peer.node, id))
+        }
         _ => None,
     });
-    match alive {
-        None => pass(Gate::PeerPrimary, "no other node answers as a primary"),
-        Some((peer, server)) => refuse(
-            Gate::PeerPrimary,
-            format!(
-                "{} is alive as a primary of term {} (this data: term {mine})",
-                peer.node,
-                term_of(server.epoch.as_ref())
-            ),
-            format!(
-                "do its adverts reach this node? `tcpdump -ni any ip proto 112`; to move the service on purpose: `pgbaton vrrp resign` on {}",
-                peer.node
-            ),
-        ),
+    match other {
+        // The configuration has named this server's cluster: then the peer is the stranger.
+        Some((node, id)) if policy.system_id.is_some() => {
+            Said::warn(format!("node \"{node}\" holds another cluster, with system identifier {id}"))
+        }
+        Some((node, id)) => Said::refuse(format!(
+            "this server's system identifier is {mine}, that of node \"{node}\" is {id}"
+        ))
+        .hint("is one of them the server of another cluster, or one made by initdb?"),
+        None => Said::pass(format!("system identifier {mine}")),
     }
 }
 
-fn newer_epoch(local: &LocalView, peers: &[PeerView]) -> GateVerdict {
-    let mine = term_of(local.epoch.as_ref());
-    let newer = peers.iter().find_map(|peer| {
-        let theirs = term_of(server(peer)?.epoch.as_ref());
-        (theirs > mine).then_some((peer, theirs))
-    });
-    match newer {
-        None => pass(Gate::NewerEpoch, format!("no node that answers has data of a newer term than {mine}")),
-        Some((peer, theirs)) => refuse(
-            Gate::NewerEpoch,
-            format!("{} has data of term {theirs}, this node's data ends in term {mine}", peer.node),
-            format!("promote {} instead, and rebuild this node from it", peer.node),
-        ),
-    }
-}
-
-fn replay_not_paused(local: &LocalView) -> GateVerdict {
+fn replay_not_paused(local: &LocalView) -> Said {
     if local.replay_paused {
-        refuse(
-            Gate::ReplayNotPaused,
-            "replay is paused on this node",
-            "why was it paused? to go on: psql -c 'SELECT pg_wal_replay_resume()'",
-        )
+        Said::refuse("somebody paused the replay").hint("SELECT pg_wal_replay_resume()")
     } else {
-        pass(Gate::ReplayNotPaused, "replay isn't paused")
+        Said::pass("the replay isn't paused")
     }
 }
 
-fn vip_free(evidence: &Evidence) -> GateVerdict {
-    match evidence.vip_answered_by {
-        None => pass(Gate::VipFree, "nobody answers for the virtual IP"),
-        Some(mac) => refuse(
-            Gate::VipFree,
-            format!("{mac} answers for the virtual IP: a node that has it is alive"),
-            format!("which node has {mac}? its lease ends by itself when its daemon is dead"),
-        ),
-    }
-}
-
-fn most_complete(local: &LocalView, peers: &[PeerView], policy: &Policy) -> GateVerdict {
-    let mine = (term_of(local.epoch.as_ref()), local.end);
-    let ahead = peers
-        .iter()
-        .filter_map(|peer| match &peer.answer {
-            PeerAnswer::Standby(server) => Some((peer, (term_of(server.epoch.as_ref()), server.end))),
-            _ => None,
-        })
-        .filter(|(_, theirs)| *theirs > mine)
-        .max_by_key(|(_, theirs)| *theirs);
-    let Some((peer, (_, end))) = ahead else {
-        return pass(Gate::MostComplete, "no node that answers has more of the log");
+fn lag(local: &LocalView, policy: &Policy) -> Said {
+    let Some(known) = local.primary_known else {
+        let why = "how far the primary had got is unknown";
+        return match policy.max_lag {
+            Some(_) if policy.availability == Availability::Hold => {
+                Said::refuse(why).hint("has this standby streamed since it was started?")
+            }
+            _ => Said::warn(why),
+        };
     };
-    let why = format!("{} has {} bytes more of the log ({end}, here {})", peer.node, end.ahead_of(local.end), local.end);
-    match policy.availability {
-        Availability::Prefer => warn(Gate::MostComplete, format!("{why}: they are lost here")),
-        Availability::Hold => refuse(
-            Gate::MostComplete,
-            why,
-            format!("promote {} instead, or let this node stream from it until it has caught up", peer.node),
-        ),
-    }
-}
-
-fn proof_of_death(local: &LocalView, peers: &[PeerView], policy: &Policy, evidence: &Evidence) -> GateVerdict {
-    let gate = Gate::ProofOfDeath;
-    let unknown: Vec<&PeerView> = peers.iter().filter(|peer| server(peer).is_none()).collect();
-    if unknown.is_empty() {
-        return pass(gate, "every other node answers, and none is a primary");
-    }
-    // The newest primary this data knows of. Another node could be newer only if it was promoted since, and
-    // then it is among those that don't answer.
-    let old = local.epoch.as_ref().map(|epoch| epoch.node.as_str());
-    if let Some(left) = &evidence.farewell
-        && old.is_none_or(|old| old == left)
-        && unknown.iter().all(|peer| peer.node == *left)
-    {
-        return pass(gate, format!("{left} said that it has stopped its PostgreSQL (priority 0)"));
-    }
-    let names: Vec<&str> = unknown.iter().map(|peer| peer.node.as_str()).collect();
-    let names = names.join(", ");
-    match policy.availability {
-        Availability::Prefer => warn(
-            gate,
-            format!("{names} is silent, which is no proof of its death: if it lives, there are two primaries; {}", loss(local)),
-        ),
-        Availability::Hold => refuse(
-            gate,
-            format!("{names} is silent, and nothing proves that its PostgreSQL is dead"),
-            format!(
-                "if you know that it is dead (power off, unplugged): `pgbaton pg promote --force {}`; to accept the risk every time: guard.availability = \"prefer\"",
-                gate.name()
-            ),
-        ),
-    }
-}
-
-fn lag(local: &LocalView, policy: &Policy, evidence: &Evidence) -> GateVerdict {
-    // A farewell comes after a stop that ships everything; otherwise only what the primary last told counts.
-    let missing = local.primary_end.map_or(0, |end| end.ahead_of(local.end));
-    let known = format!("{missing} bytes of the log are known to be missing");
+    let missing = local.missing().unwrap_or(u64::MAX);
+    let why = bound(missing, known);
     match policy.max_lag {
-        Some(most) if missing > most => refuse(
-            Gate::Lag,
-            format!("{known}, {most} are allowed"),
-            format!("to lose them: --force {}, or a larger guard.max_lag", Gate::Lag.name()),
-        ),
-        _ if missing > 0 && evidence.farewell.is_none() => warn(Gate::Lag, known),
-        _ => pass(Gate::Lag, known),
+        Some(most) if missing > most => {
+            Said::refuse(format!("{why}; at most {most} bytes are allowed"))
+                .hint("can the rest be had from the old primary, or from another standby?")
+        }
+        _ if missing > 0 => Said::warn(why),
+        _ => Said::pass(why),
     }
 }
 
-/// What may be lost, as far as it can be bounded.
-fn loss(local: &LocalView) -> String {
-    let missing = local.primary_end.map_or(0, |end| end.ahead_of(local.end));
-    match local.last_contact {
-        Some(age) => format!(
-            "what it committed after {} is lost here: {missing} bytes are known of, and whatever it wrote in the {} ms since it was last heard",
-            local.end,
-            age.as_millis()
-        ),
-        None => format!("what it committed after {} is lost here, and how much that is isn't known", local.end),
+/// What may be lost, in words.
+fn bound(missing: u64, known: LastKnown) -> String {
+    let age = known
+        .age
+        .map_or_else(|| "told at an unknown time".to_owned(), |age| format!("told {:.1} s ago", age.as_secs_f64()));
+    format!("{missing} bytes are missing up to the primary's last known position {}, {age}", known.end)
+}
+
+fn most_complete(local: &LocalView, peers: &[PeerView], policy: &Policy) -> Said {
+    let mine = (local.term, local.end);
+    // Positions of different terms don't compare: the newer term decides first, in its own gate.
+    let ahead = servers(local, peers)
+        .filter(|(_, primary, server)| !primary && server.term == local.term && server.end > mine.1)
+        .max_by_key(|(_, _, server)| server.end);
+    match ahead {
+        Some((node, _, server)) => {
+            let more = server.end.unwrap_or_default().ahead_of(mine.1.unwrap_or_default());
+            let why = format!("standby \"{node}\" holds {more} bytes more of the log");
+            if policy.availability == Availability::Prefer {
+                return Said::warn(format!("{why}: they are lost here"));
+            }
+            Said::refuse(why)
+                .hint(format!("promote \"{node}\" instead, or let this server stream from it first"))
+        }
+        None => Said::pass("no standby that answers holds more of the log"),
     }
 }
 
-fn server(peer: &PeerView) -> Option<&PeerServer> {
-    match &peer.answer {
-        PeerAnswer::Primary(server) | PeerAnswer::Standby(server) => Some(server),
-        PeerAnswer::Down { .. } | PeerAnswer::Silent { .. } => None,
+fn peer_primary(local: &LocalView, peers: &[PeerView]) -> Said {
+    let mut old = None;
+    for (node, _, server) in servers(local, peers).filter(|(_, primary, _)| *primary) {
+        // Without terms on both sides, the one that runs is right.
+        match (server.term, local.term) {
+            (theirs, Some(mine)) if theirs.is_some_and(|theirs| theirs < mine) => old = Some((node, theirs, mine)),
+            _ => {
+                let term = server.term.map_or_else(String::new, |term| format!(" in term {term}"));
+                return Said::refuse(format!("node \"{node}\" is alive as a primary{term}")).hint(format!(
+                    "do its adverts reach this node? tcpdump -ni any ip proto 112; to move the service on purpose: \
+                     pgbaton vrrp resign (on \"{node}\")"
+                ));
+            }
+        }
+    }
+    match old {
+        Some((node, theirs, mine)) => Said::warn(format!(
+            "node \"{node}\" still runs as primary of the older term {}; this server's data is of term {mine}",
+            theirs.unwrap_or_default()
+        ))
+        .hint(format!("stop PostgreSQL on \"{node}\"")),
+        None => Said::pass("no peer that answers runs as primary"),
     }
 }
 
-fn term_of(epoch: Option<&Epoch>) -> Term {
-    epoch.map_or_else(Term::default, |epoch| epoch.term)
+fn newer_epoch(local: &LocalView, peers: &[PeerView]) -> Said {
+    for (node, _, server) in servers(local, peers) {
+        if server.term > local.term {
+            return Said::refuse(format!(
+                "the data of node \"{node}\" is of term {}, this server's of {}",
+                server.term.unwrap_or_default(),
+                local.term.map_or_else(|| "none".to_owned(), |term| format!("term {term}"))
+            ))
+            .hint(format!("promote \"{node}\" instead; this server needs pg_rewind or a new base backup"));
+        }
+        if server.term == local.term && server.timeline > local.timeline {
+            return Said::refuse(format!(
+                "node \"{node}\" is on timeline {}, this server on {}",
+                server.timeline.unwrap_or(Timeline::FIRST),
+                local.timeline.map_or_else(|| "an unknown one".to_owned(), |timeline| timeline.to_string())
+            ))
+            .hint("was another server promoted without pgbaton?");
+        }
+    }
+    Said::pass("no peer that answers has seen a newer term or timeline")
 }
+
+fn vip_free(evidence: &Evidence) -> Said {
+    match evidence.vip {
+        VipProbe::Free => Said::pass("nothing answers for the virtual IP"),
+        VipProbe::Here => Said::pass("the virtual IP is on this machine"),
+        VipProbe::NotAsked => Said::pass("no virtual IP was asked for"),
+        VipProbe::AnsweredBy(mac) => Said::refuse(format!("{mac} answers for the virtual IP"))
+            .hint("is the old primary's machine alive? its lease ends by itself when its daemon is dead"),
+    }
+}
+
+fn proof_of_death(local: &LocalView, peers: &[PeerView], policy: &Policy, evidence: &Evidence) -> Said {
+    if evidence.detached_by_majority {
+        return Said::pass("a majority has detached from the old primary: it can't acknowledge anything");
+    }
+    let mut proven = Vec::new();
+    let mut unproven = Vec::new();
+    for peer in peers {
+        let why = match &peer.answer {
+            PeerAnswer::Primary(_) | PeerAnswer::Standby(_) => continue,
+            PeerAnswer::Down(why) | PeerAnswer::Silent(why) => why,
+        };
+        match evidence.proofs.iter().find(|(node, _)| *node == peer.node) {
+            Some((node, proof)) => proven.push(format!("node \"{node}\" {}", proof.describe())),
+            None => unproven.push(format!("node \"{}\": {why}", peer.node)),
+        }
+    }
+    if unproven.is_empty() {
+        let why = if proven.is_empty() { "every peer has answered".to_owned() } else { proven.join("; ") };
+        return Said::pass(why);
+    }
+    let unproven = unproven.join("; ");
+    match policy.availability {
+        Availability::Hold => Said::refuse(format!("nothing proves that the old primary is dead ({unproven})"))
+            .hint(
+                "if you know that it is dead (powered off, unplugged): pgbaton pg promote --force proof-of-death; to \
+                 take silence for death every time: guard.availability = \"prefer\"",
+            ),
+        Availability::Prefer => {
+            let loss = match (local.primary_known, local.missing()) {
+                (Some(known), Some(missing)) => bound(missing, known),
+                _ => "how much may be lost is unknown".to_owned(),
+            };
+            Said::warn(format!(
+                "nothing proves that the old primary is dead ({unproven}): there may be two primaries, and what only \
+                 the old one holds is lost; {loss}"
+            ))
+        }
+    }
+}
+
+fn timeline_unique(peers: &[PeerView], evidence: &Evidence) -> Said {
+    match &evidence.histories {
+        Histories::Collected => Said::pass("the peers' history files are here"),
+        Histories::Missing(_) if peers.is_empty() => Said::pass("there is no peer"),
+        Histories::Missing(nodes) => {
+            let whose = if nodes.is_empty() { "the peers'".to_owned() } else { nodes.join(", ") };
+            // No refusal: a dead peer's can't be had, and the epoch's random id tells twins apart afterwards.
+            Said::pass(format!("{whose} history files weren't compared; the epoch's random id tells twins apart"))
+        }
+    }
+}
+
+fn restore_command(local: &LocalView) -> Said {
+    match local.restore_command {
+        Some(false) => Said::pass("restore_command isn't set"),
+        Some(true) => Said::warn("restore_command is set: a promotion waits for it three times")
+            .hint("does the command end in time when the archive is gone?"),
+        None => Said::pass("restore_command is hidden from this role"),
+    }
+}
+
+#[cfg(test)]
+#[path = "gates_tests.rs"]
+mod tests;

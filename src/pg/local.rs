@@ -1,10 +1,11 @@
 //! The server on this machine, as steps act on it: its data directory, one session, and the intent on disk.
 
 use super::conn::{ConnSettings, Session};
+use super::lsn::{Lsn, Timeline};
 use super::server::{DataDirectory, StopReport};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
-use crate::host::files;
+use crate::host::files::{self, Owner};
 use crate::plan::step::Intent;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -58,7 +59,7 @@ impl LocalServer {
     /// Writes the intent down, durably, before the promotion it is about.
     pub fn write_intent(&self, intent: &Intent) -> Result<()> {
         let text = serde_json::to_vec(intent).map_err(|error| Error::failed("can't write the intent").detail(error))?;
-        files::write_atomic(&self.intent_path(), &text, INTENT_MODE)
+        files::write_atomic_as(&self.intent_path(), &text, INTENT_MODE, Owner::LikeDirectory)
     }
 
     /// Reads the intent of an earlier run; another node's (it travels with a copied data directory) is not ours.
@@ -85,6 +86,11 @@ impl LocalServer {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Returns where a timeline begins, from its history file; the first one begins at the beginning.
+    pub fn start_of(&self, timeline: Timeline) -> Option<Lsn> {
+        Some(self.data.history(timeline).ok()??.parent()?.at)
     }
 
     /// Stops the server for sure; see [`DataDirectory::stop_for_sure`].

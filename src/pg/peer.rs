@@ -2,19 +2,19 @@
 
 use super::conn::{ConnError, ConnSettings, Session};
 use super::facts;
-use super::views;
-use super::gates::PeerAnswer;
+use super::gates::{PeerAnswer, PeerServer};
 use crate::host::clock::Deadline;
 
 /// Asks; whatever happens is an answer.
 pub fn ask(conn: &ConnSettings, until: Deadline) -> PeerAnswer {
-    let seen = Session::connect(conn, until)
-        .and_then(|mut session| facts::observe(&mut session, until))
-        .and_then(|facts| views::peer(&facts).map(|server| (facts.in_recovery, Box::new(server))));
-    match seen {
-        Ok((true, server)) => PeerAnswer::Standby(server),
-        Ok((false, server)) => PeerAnswer::Primary(server),
-        Err(ConnError::Refused(why)) => PeerAnswer::Down { why },
-        Err(error) => PeerAnswer::Silent { why: error.to_string() },
+    let facts = Session::connect(conn, until).and_then(|mut session| facts::observe(&mut session, until));
+    match facts {
+        // Without its epoch a server can't be judged: that is no answer.
+        Ok(facts) if facts.epoch_hidden => {
+            PeerAnswer::Silent(format!("role {} may not read pgbaton.epoch: grant it pg_monitor", conn.user))
+        }
+        Ok(facts) => PeerServer::answer(&facts),
+        Err(ConnError::Refused(place)) => PeerAnswer::Down(format!("nothing listens at {place}")),
+        Err(error) => PeerAnswer::Silent(error.to_string()),
     }
 }

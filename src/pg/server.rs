@@ -1,1 +1,570 @@
-//! (soon)
+//! The local server: its data folder, its processes, its start and its sure end.
+//!
+//! An edge: files, signals and processes. A server is stopped by signals to its postmaster, held by a pidfd, so that no
+//! child process stands between the decision and the end. A postmaster that was killed leaves backends that go on
+//! acknowledging commits to clients that are connected: so the server counts as stopped only when no process of
+//! it is left in the data folder.
+
+use super::history::History;
+use super::lsn::Timeline;
+use crate::error::{Error, Kind, Result};
+use crate::host::clock::{Deadline, now};
+use crate::host::files::{Owner, read_limited, read_optional, sync_directory, write_atomic_as};
+use crate::host::process::{Pidfd, find_by_cwd, run_spawn};
+use crate::host::spawn::Spawn;
+use crate::host::user;
+use nix::sys::signal::Signal;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+/// A data folder that was looked at and found to be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataDirectory {
+    path: PathBuf,
+    major: u32,
+    uid: u32,
+}
+
+/// A running postmaster, as its lock file describes it (`postmaster.pid`).
+#[derive(Debug)]
+pub struct Postmaster {
+    /// Its process id.
+    pub pid: u32,
+    /// When it was started: seconds since 1970 by the wall clock of that time.
+    pub started_at: u64,
+    /// The port.
+    pub port: u16,
+    /// The first folder it keeps a Unix socket in; `None` when it has none.
+    pub socket_dir: Option<PathBuf>,
+    /// How far its start or stop has got.
+    pub status: PostmasterStatus,
+    handle: Pidfd,
+}
+
+/// The last line of `postmaster.pid`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PostmasterStatus {
+    /// Starting, or replaying and not open yet.
+    Starting,
+    /// Open for connections.
+    Ready,
+    /// A standby that isn't open for queries (`hot_standby = off`).
+    Standby,
+    /// Stopping.
+    Stopping,
+    /// Not written yet.
+    Unknown,
+}
+
+/// How a server is asked to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// Sessions are ended, a shutdown checkpoint is written and sent to the standbys (SIGINT).
+    Fast,
+    /// No checkpoint; the next start replays (SIGQUIT).
+    Immediate,
+    /// SIGKILL, to every process.
+    Kill,
+}
+
+/// How a server came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// There was no process of it.
+    NotRunning,
+    /// By a fast stop.
+    Fast,
+    /// By an immediate stop.
+    Immediate,
+    /// By SIGKILL.
+    Killed,
+}
+
+/// What a sure stop came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopReport {
+    /// What it took.
+    pub how: Stopped,
+    /// From the call until no process was left.
+    pub took: Duration,
+    /// How many processes had to be killed.
+    pub killed: u32,
+}
+
+impl StopReport {
+    /// Returns whether there was anything to stop.
+    pub fn changed(&self) -> bool {
+        self.how != Stopped::NotRunning
+    }
+}
+
+/// What a start takes.
+#[derive(Debug, Clone)]
+pub struct StartOptions {
+    /// The folder of the server's programs.
+    pub bin_dir: PathBuf,
+    /// Whether to write `standby.signal` first. Without it, the server starts as the data folder says.
+    pub as_standby: bool,
+    /// The file its output goes to until its own logging begins. Its folder must let the server's user write.
+    pub log: PathBuf,
+    /// The configuration file, where it isn't in the data folder (as on Debian).
+    pub config_file: Option<PathBuf>,
+}
+
+/// What a start came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started {
+    /// False when it ran already.
+    pub changed: bool,
+    /// From the call until the server said it was ready.
+    pub took: Duration,
+}
+
+/// SIGKILL ends a process at once, unless it hangs in the kernel, on a dead disk for example.
+const KILL_WITHIN: Duration = Duration::from_secs(10);
+/// The logging process ends by itself when nothing writes to it any more; it holds no data.
+const LOGGER_GRACE: Duration = Duration::from_millis(500);
+const PID_FILE_MAX: u64 = 64 * 1024;
+/// How often a start is looked at; `postmaster.pid` tells, and looking is a read of a few lines.
+const START_POLL: Duration = Duration::from_millis(2);
+
+impl DataDirectory {
+    /// Opens a data folder: it must be there, hold a cluster, and belong to us (or we are root).
+    pub fn open(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let meta = fs::metadata(path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::config(format!("there is no data directory \"{shown}\"")),
+            io::ErrorKind::PermissionDenied => {
+                Error::new(Kind::Permission, format!("can't look at the data directory \"{shown}\"")).detail(error)
+            }
+            _ => Error::failed(format!("can't look at the data directory \"{shown}\"")).detail(error),
+        })?;
+        if !meta.is_dir() {
+            return Err(Error::config(format!("\"{shown}\" isn't a directory")));
+        }
+        let me = nix::unistd::geteuid();
+        if !me.is_root() && meta.uid() != me.as_raw() {
+            let owner = name_of(meta.uid());
+            return Err(Error::new(Kind::Permission, format!("the data directory \"{shown}\" is {owner}'s"))
+                .hint(format!("run this as {owner} or root")));
+        }
+        if meta.mode() & 0o027 != 0 {
+            return Err(Error::config(format!("the permissions of the data directory \"{shown}\" are too wide"))
+                .detail(format!("{:04o}", meta.mode() & 0o7777))
+                .hint(format!("chmod 0700 {shown}")));
+        }
+        let version = read_optional(&path.join("PG_VERSION"), 64)?
+            .ok_or_else(|| Error::config(format!("\"{shown}\" isn't a data directory: no PG_VERSION")))?;
+        let version = String::from_utf8_lossy(&version);
+        let major = version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {
+            Error::config(format!("PG_VERSION of \"{shown}\" holds no version")).detail(version.trim())
+        })?;
+        // The same folder by every name, as the processes' working directories show it.
+        let path = fs::canonicalize(path)
+            .map_err(|error| Error::failed(format!("can't resolve \"{shown}\"")).detail(error))?;
+        Ok(Self { path, major, uid: meta.uid() })
+    }
+
+    /// Returns the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the major version of the cluster, 15 for example.
+    pub const fn version(&self) -> u32 {
+        self.major
+    }
+
+    /// Returns the user the cluster belongs to.
+    pub const fn owner(&self) -> u32 {
+        self.uid
+    }
+
+    /// Returns the postmaster that runs on this folder, verified: the process of the lock file exists, is a server and
+    /// works in this folder. The lock file alone may be from before a crash, its number somebody else's by now.
+    pub fn postmaster(&self) -> Result<Option<Postmaster>> {
+        let Some(text) = read_optional(&self.path.join("postmaster.pid"), PID_FILE_MAX)? else {
+            return Ok(None);
+        };
+        let Some(file) = PidFile::parse(&String::from_utf8_lossy(&text)) else { return Ok(None) };
+        let Some(handle) = Pidfd::open(file.pid)? else { return Ok(None) };
+        // In this order: what the number meant when the handle was opened is what is looked at.
+        if !self.is_home_of(file.pid) || !is_server(file.pid) || handle.has_ended()? {
+            return Ok(None);
+        }
+        let PidFile { pid, started_at, port, socket_dir, status } = file;
+        Ok(Some(Postmaster { pid, started_at, port, socket_dir, status, handle }))
+    }
+
+    /// Returns the server's processes that live in this folder without a postmaster.
+    pub fn orphans(&self) -> Result<Vec<u32>> {
+        if self.postmaster()?.is_some() { Ok(Vec::new()) } else { self.processes() }
+    }
+
+    /// Returns every process of the server.
+    pub fn processes(&self) -> Result<Vec<u32>> {
+        // A shell whose working directory this is stays alive, and so does a verb started from here.
+        Ok(find_by_cwd(&self.path)?.into_iter().filter(|pid| is_server(*pid)).collect())
+    }
+
+    /// Returns whether the folder says that the server starts as a standby.
+    pub fn has_standby_signal(&self) -> bool {
+        self.path.join("standby.signal").exists()
+    }
+
+    /// Makes the server start as a standby from now on, so that it can't come up writable by itself. Returns whether
+    /// that was new.
+    pub fn write_standby_signal(&self) -> Result<bool> {
+        if self.has_standby_signal() {
+            return Ok(false);
+        }
+        write_atomic_as(&self.path.join("standby.signal"), b"", 0o600, Owner::OfDirectory)?;
+        Ok(true)
+    }
+
+    /// Takes `standby.signal` away; returns whether it was there.
+    pub fn remove_standby_signal(&self) -> Result<bool> {
+        let failed = |error| Error::failed("can't remove standby.signal").detail(error);
+        match fs::remove_file(self.path.join("standby.signal")) {
+            Ok(()) => sync_directory(&self.path).map(|()| true).map_err(failed),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// Returns the history of a timeline from `pg_wal`; `None` when its file isn't there.
+    pub fn history(&self, timeline: Timeline) -> Result<Option<History>> {
+        let path = self.path.join("pg_wal").join(timeline.history_file_name());
+        let Some(bytes) = read_optional(&path, 1024 * 1024)? else { return Ok(None) };
+        History::parse(timeline, &String::from_utf8_lossy(&bytes))
+            .map(Some)
+            .map_err(|error| Error::failed(error.to_string()).detail(path.display()))
+    }
+
+    /// Starts the server and waits until it is open (or, with `hot_standby = off`, until it replays).
+    ///
+    /// It is started by `pg_ctl`, as the folder's owner, in a session of its own: nothing that ends us ends it. When
+    /// the deadline passes the error is [`Kind::TryAgain`] and the server may still come up.
+    pub fn start(&self, options: &StartOptions, deadline: Deadline) -> Result<Started> {
+        let begin = now();
+        if self.postmaster()?.is_some_and(|postmaster| postmaster.is_open()) {
+            return Ok(Started { changed: false, took: Duration::ZERO });
+        }
+        let orphans = self.orphans()?;
+        if !orphans.is_empty() {
+            return Err(Error::refused("processes of the former server are still alive")
+                .detail(format!("{orphans:?}"))
+                .hint("pgbaton pg fence"));
+        }
+        if options.as_standby {
+            self.write_standby_signal()?;
+        }
+        let logged = fs::metadata(&options.log).map_or(0, |meta| meta.len());
+        let spawn = self.pg_ctl_start(options, deadline)?;
+        let (done, ended) = channel();
+        std::thread::Builder::new()
+            .name("pg_ctl".to_owned())
+            .spawn(move || done.send(run_spawn(spawn, deadline)).unwrap_or_default())
+            .map_err(|error| Error::failed("can't start a thread").detail(error))?;
+        loop {
+            // pg_ctl looks ten times a second: the lock file says it sooner, pg_ctl's end says what went wrong.
+            let result = ended.recv_timeout(START_POLL);
+            let postmaster = self.postmaster()?;
+            if postmaster.as_ref().is_some_and(Postmaster::is_open) {
+                return Ok(Started { changed: true, took: now().since(begin) });
+            }
+            let late = || {
+                Error::new(Kind::TryAgain, "the server isn't open yet; it may still come up")
+                    .hint(format!("tail {}", options.log.display()))
+            };
+            let output = match result {
+                Err(RecvTimeoutError::Timeout) if deadline.passed() => return Err(late()),
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::failed("pg_ctl's thread ended")),
+                Ok(Err(error)) if postmaster.is_none() => return Err(error),
+                Ok(Err(_)) => return Err(late()),
+                Ok(Ok(output)) => output,
+            };
+            if postmaster.is_some() {
+                return Err(late());
+            }
+            let said = log_since(&options.log, logged);
+            return Err(Error::failed("the server doesn't start")
+                .detail(if said.is_empty() { output.complaint() } else { said })
+                .hint(format!("tail {}", options.log.display())));
+        }
+    }
+
+    /// Asks the server to stop and waits for its end; returns false when it didn't run.
+    pub fn stop(&self, mode: StopMode, deadline: Deadline) -> Result<bool> {
+        if mode == StopMode::Kill {
+            return self.kill(deadline).map(|killed| killed > 0);
+        }
+        let Some(postmaster) = self.postmaster()? else { return Ok(false) };
+        postmaster.handle.signal(mode.signal())?;
+        if postmaster.handle.wait(deadline)? {
+            return Ok(true);
+        }
+        Err(Error::new(Kind::TryAgain, "the server hasn't stopped in time")
+            .detail(format!("process {}", postmaster.pid))
+            .hint("pgbaton pg fence"))
+    }
+
+    /// Stops the server, whatever it takes: fast, then immediate, then SIGKILL. When this returns, no process of the
+    /// server is left that could acknowledge anything; an error means that this isn't known.
+    pub fn stop_for_sure(&self, fast_within: Duration, immediate_within: Duration) -> Result<StopReport> {
+        let begin = now();
+        let mut how = Stopped::NotRunning;
+        for (mode, within, name) in [
+            (StopMode::Fast, fast_within, Stopped::Fast),
+            (StopMode::Immediate, immediate_within, Stopped::Immediate),
+        ] {
+            let Some(postmaster) = self.postmaster()? else { break };
+            postmaster.handle.signal(mode.signal())?;
+            how = Stopped::Killed;
+            if postmaster.handle.wait(Deadline::after(within))? {
+                how = name;
+                break;
+            }
+        }
+        let killed = self.kill(Deadline::after(KILL_WITHIN))?;
+        if killed > 0 && how == Stopped::NotRunning {
+            how = Stopped::Killed;
+        }
+        Ok(StopReport { how, took: now().since(begin), killed })
+    }
+
+    /// Kills every process of the server, the postmaster first so that it can't start new ones; returns how many.
+    fn kill(&self, deadline: Deadline) -> Result<u32> {
+        let mut killed = 0;
+        let grace = deadline.within(LOGGER_GRACE);
+        loop {
+            if let Some(postmaster) = self.postmaster()? {
+                killed += u32::from(end(&postmaster.handle, deadline)?);
+            }
+            let (loggers, others): (Vec<u32>, Vec<u32>) = self.processes()?.into_iter().partition(|pid| is_logger(*pid));
+            for pid in &others {
+                if let Some(handle) = self.held(*pid)? {
+                    killed += u32::from(end(&handle, deadline)?);
+                }
+            }
+            if !others.is_empty() {
+                // One of them may have just had a child.
+                continue;
+            }
+            let Some(pid) = loggers.first() else { return Ok(killed) };
+            if let Some(handle) = self.held(*pid)?
+                && !handle.wait(grace)?
+            {
+                end(&handle, deadline)?;
+            }
+        }
+    }
+
+    /// Opens a process and makes sure that it is still one of this server's.
+    fn held(&self, pid: u32) -> Result<Option<Pidfd>> {
+        Ok(Pidfd::open(pid)?.filter(|_| self.is_home_of(pid) && is_server(pid)))
+    }
+
+    fn is_home_of(&self, pid: u32) -> bool {
+        let same = |a: &fs::Metadata, b: &fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
+        let cwd = fs::metadata(format!("/proc/{pid}/cwd"));
+        cwd.is_ok_and(|cwd| fs::metadata(&self.path).is_ok_and(|home| same(&cwd, &home)))
+    }
+
+    fn pg_ctl_start(&self, options: &StartOptions, deadline: Deadline) -> Result<Spawn> {
+        let mut command = Command::new(options.bin_dir.join("pg_ctl"));
+        // Its own limit is only the safety net.
+        let seconds = deadline.left().as_secs().saturating_add(1).to_string();
+        command.args(["start", "-w", "-s", "-t", &seconds, "-D"]).arg(&self.path).arg("-l").arg(&options.log);
+        if let Some(file) = &options.config_file {
+            // pg_ctl hands this to a shell.
+            let quoted = file.display().to_string().replace('\'', r"'\''");
+            command.arg("-o").arg(format!("-c config_file='{quoted}'"));
+        }
+        command.current_dir("/");
+        // PGPORT and its kind would be the server's defaults.
+        for (name, _) in std::env::vars_os() {
+            if name.as_encoded_bytes().starts_with(b"PG") {
+                command.env_remove(name);
+            }
+        }
+        let spawn = Spawn::new(command).new_session();
+        if !user::is_root() {
+            return Ok(spawn);
+        }
+        let owner = user::lookup(&name_of(self.uid))?;
+        Ok(spawn.user(owner.uid, owner.gid).groups(&owner.groups))
+    }
+}
+
+impl Postmaster {
+    /// Returns whether the server is as open as it is going to be.
+    pub fn is_open(&self) -> bool {
+        matches!(self.status, PostmasterStatus::Ready | PostmasterStatus::Standby)
+    }
+
+    /// Returns the handle of the process: readable (for epoll) when it has ended.
+    pub const fn handle(&self) -> &Pidfd {
+        &self.handle
+    }
+
+    /// Gives the handle away.
+    pub fn into_handle(self) -> Pidfd {
+        self.handle
+    }
+}
+
+impl StopMode {
+    const fn signal(self) -> Signal {
+        match self {
+            Self::Fast => Signal::SIGINT,
+            Self::Immediate => Signal::SIGQUIT,
+            Self::Kill => Signal::SIGKILL,
+        }
+    }
+}
+
+/// The lines of `postmaster.pid`; see `miscadmin.h` of the server for their order.
+#[derive(Debug, PartialEq, Eq)]
+struct PidFile {
+    pid: u32,
+    started_at: u64,
+    port: u16,
+    socket_dir: Option<PathBuf>,
+    status: PostmasterStatus,
+}
+
+impl PidFile {
+    /// Reads what is there: the server writes the file in several steps.
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.lines().map(str::trim);
+        // Negative for a single-user server.
+        let pid = lines.next()?.trim_start_matches('-').parse().ok()?;
+        let _folder = lines.next();
+        let started_at = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+        let port = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
+        let socket_dir = lines.next().filter(|line| !line.is_empty()).map(PathBuf::from);
+        let (_address, _memory) = (lines.next(), lines.next());
+        let status = match lines.next() {
+            Some("starting") => PostmasterStatus::Starting,
+            Some("ready") => PostmasterStatus::Ready,
+            Some("standby") => PostmasterStatus::Standby,
+            Some("stopping") => PostmasterStatus::Stopping,
+            _ => PostmasterStatus::Unknown,
+        };
+        Some(Self { pid, started_at, port, socket_dir, status })
+    }
+}
+
+/// Sends SIGKILL and waits for the end; returns whether the process was still there.
+fn end(handle: &Pidfd, deadline: Deadline) -> Result<bool> {
+    let there = handle.signal(Signal::SIGKILL)?;
+    if handle.wait(deadline)? {
+        return Ok(there);
+    }
+    Err(Error::failed("a process of the server doesn't end, even by SIGKILL")
+        .detail(format!("process {}", handle.pid()))
+        .hint("does it wait for a disk that doesn't answer? then only switching the machine off is sure"))
+}
+
+/// Whether a process runs the server's program. Its command line is no help: a server changes that.
+fn is_server(pid: u32) -> bool {
+    let server = |name: &str| name.contains("postgres") || name.contains("postmaster");
+    match fs::read_link(format!("/proc/{pid}/exe")) {
+        // An upgraded package leaves "postgres (deleted)".
+        Ok(exe) => exe.file_name().and_then(|name| name.to_str()).is_some_and(server),
+        Err(_) => fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| server(&name)),
+    }
+}
+
+/// Whether a process is the server's logging collector, by the title it gives itself.
+fn is_logger(pid: u32) -> bool {
+    let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let title = String::from_utf8_lossy(&title);
+    title.starts_with("postgres: ") && title.trim_end_matches(['\0', ' ']).ends_with(": logger")
+}
+
+/// What the server wrote to its log since it had this length: the lines that say why it doesn't start.
+fn log_since(log: &Path, length: u64) -> String {
+    let bytes = read_limited(log, 64 * 1024 * 1024).unwrap_or_default();
+    let new = usize::try_from(length).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+    let text = String::from_utf8_lossy(new);
+    let telling = |line: &&str| ["FATAL:", "PANIC:", "DETAIL:", "HINT:"].iter().any(|word| line.contains(word));
+    let lines: Vec<&str> = text.lines().filter(telling).map(str::trim).collect();
+    // The last ones: those before are of earlier attempts.
+    let skip = lines.len().saturating_sub(4);
+    lines.into_iter().skip(skip).collect::<Vec<_>>().join("; ")
+}
+
+/// The name of a user, or its number.
+fn name_of(uid: u32) -> String {
+    let found = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid)).ok().flatten();
+    found.map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_complete_lock_file_is_read() {
+        let text = "4711\n/data\n1700000000\n5432\n/run/postgresql\n*\n  1234  0\nready   \n";
+        let file = PidFile::parse(text).unwrap();
+        assert_eq!((file.pid, file.port, file.status), (4711, 5432, PostmasterStatus::Ready));
+        assert_eq!(file.socket_dir.as_deref(), Some(Path::new("/run/postgresql")));
+    }
+
+    #[test]
+    fn a_lock_file_that_is_being_written_is_read_as_far_as_it_goes() {
+        let file = PidFile::parse("4711\n/data\n1700000000\n5432\n\n").unwrap();
+        assert_eq!((file.socket_dir, file.status), (None, PostmasterStatus::Unknown));
+        assert_eq!(PidFile::parse(""), None);
+        assert_eq!(PidFile::parse("x\n"), None);
+    }
+
+    #[test]
+    fn what_is_not_a_data_directory_is_told_apart() {
+        let base = std::env::temp_dir().join(format!("pgbaton-data-{}", std::process::id()));
+        let message = |path: &Path| DataDirectory::open(path).unwrap_err().message().to_owned();
+        assert_eq!(message(&base), format!("there is no data directory \"{}\"", base.display()));
+        fs::create_dir(&base).unwrap();
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(message(&base).ends_with("are too wide"));
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o700)).unwrap();
+        assert!(message(&base).ends_with("isn't a data directory: no PG_VERSION"));
+        fs::write(base.join("PG_VERSION"), "17\n").unwrap();
+        assert_eq!(message(&base.join("PG_VERSION")), format!("\"{}\" isn't a directory", base.join("PG_VERSION").display()));
+        let data = DataDirectory::open(&base).unwrap();
+        assert_eq!(data.version(), 17);
+        assert!(data.postmaster().unwrap().is_none() && data.orphans().unwrap().is_empty());
+        assert!(data.write_standby_signal().unwrap() && !data.write_standby_signal().unwrap());
+        assert!(data.remove_standby_signal().unwrap() && !data.remove_standby_signal().unwrap());
+        fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_that_names_another_process_is_no_postmaster() {
+        let base = std::env::temp_dir().join(format!("pgbaton-stale-{}", std::process::id()));
+        fs::create_dir(&base).unwrap();
+        fs::set_permissions(&base, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(base.join("PG_VERSION"), "15\n").unwrap();
+        fs::write(base.join("postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
+        assert!(DataDirectory::open(&base).unwrap().postmaster().unwrap().is_none());
+        fs::remove_dir_all(&base).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_lock_file_s_parser_panic(text in "(?s).{0,80}") {
+            let _ = PidFile::parse(&text);
+        }
+    }
+}

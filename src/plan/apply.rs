@@ -7,13 +7,14 @@ use super::step::{Intent, Step};
 use super::{Need, Plan};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{self, Deadline};
-use crate::host::files;
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
 use crate::net::vip;
 use crate::output::report::{StepReport, StepStatus};
 use crate::pg::local::LocalServer;
-use crate::pg::{epoch, promote};
+use crate::pg::epoch::{self, Epoch};
+use crate::pg::promote::{self, Promoted, Recorded};
+use crate::pg::server::Stopped;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
@@ -75,6 +76,8 @@ impl Applied {
 pub struct World {
     netlink: Option<Netlink>,
     server: Option<LocalServer>,
+    /// What the promote step of this run found.
+    promoted: Option<Promoted>,
 }
 
 impl World {
@@ -85,7 +88,7 @@ impl World {
 
     /// Creates a world with the local server.
     pub fn with_server(server: LocalServer) -> Self {
-        Self { netlink: None, server: Some(server) }
+        Self { server: Some(server), ..Self::default() }
     }
 
     /// Returns the local server.
@@ -104,7 +107,7 @@ impl World {
     }
 
     fn link(&mut self, interface: &str) -> Result<Link> {
-        vip::find_link(self.netlink()?, interface)
+        self.netlink()?.link(interface)
     }
 
     /// Carries out one step.
@@ -116,7 +119,7 @@ impl World {
             }
             Step::Announce { vip, interface } => {
                 let link = self.link(interface)?;
-                vip::announce(&link, vip.address())?;
+                vip::announce(&link, *vip)?;
                 Ok(Applied::changed(format!("{} is at {}", vip.address(), link.mac.map_or_else(String::new, |mac| mac.to_string()))))
             }
             Step::RemoveAddress { vip, interface } => {
@@ -132,9 +135,11 @@ impl World {
             }
             Step::Promote { within } => {
                 let session = self.server()?.session(deadline)?;
-                let promoted = promote::promote(session, deadline.within(*within))?;
+                let promoted = promote::promote(session, deadline.within(*within), &mut |_| {})?;
                 let detail = format!("timeline {}, {:.1} ms", promoted.timeline, promoted.took.as_secs_f64() * 1000.0);
-                Ok(if promoted.changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
+                let changed = promoted.changed;
+                self.promoted = Some(promoted);
+                Ok(if changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
             }
             Step::RecordEpoch(intent) => self.record_epoch(intent, deadline),
             Step::ProtectStart => {
@@ -143,7 +148,8 @@ impl World {
             }
             Step::EnsureSlots { names } => {
                 let session = self.server()?.session(deadline)?;
-                let created = promote::ensure_slots(session, names, deadline)?;
+                let names: Vec<&str> = names.iter().map(String::as_str).collect();
+                let created = promote::ensure_slots(session, &names, deadline)?;
                 Ok(if created.is_empty() {
                     Applied::unchanged("they exist")
                 } else {
@@ -161,7 +167,14 @@ impl World {
             }
             Step::StopServer { fast, immediate } => {
                 let report = self.server()?.stop_for_sure(*fast, *immediate)?;
-                Ok(Applied { changed: report.changed(), detail: Some(report.to_string()) })
+                let how = match report.how {
+                    Stopped::NotRunning => "it wasn't running",
+                    Stopped::Fast => "fast stop",
+                    Stopped::Immediate => "immediate stop",
+                    Stopped::Killed => "SIGKILL",
+                };
+                let detail = format!("{how}; {} processes killed, none is left", report.killed);
+                Ok(Applied { changed: report.changed(), detail: Some(detail) })
             }
         }
     }
@@ -194,16 +207,38 @@ impl World {
     }
 
     fn record_epoch(&mut self, intent: &Intent, deadline: Deadline) -> Result<Applied> {
+        let promoted = match self.promoted.take() {
+            Some(promoted) => promoted,
+            // An earlier run promoted it: nothing changes, but where the timeline begins is to be found out.
+            None => promote::promote(self.server()?.session(deadline)?, deadline, &mut |_| {})?,
+        };
         let server = self.server()?;
-        let session = server.session(deadline)?;
-        let recorded = promote::record_epoch(session, &intent.node, intent.term, intent.promotion_id, deadline)?;
-        let detail = format!("term {} on timeline {}", intent.term, recorded.epoch.timeline);
-        Ok(if recorded.changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
+        let start_lsn = promoted.start_lsn.or_else(|| server.start_of(promoted.timeline)).unwrap_or(promoted.lsn);
+        let epoch = Epoch {
+            term: intent.term,
+            change: 0,
+            node: intent.node.clone(),
+            promotion_id: intent.promotion_id,
+            timeline: promoted.timeline,
+            start_lsn,
+            // Asynchronous: nobody's acknowledgement is waited for.
+            w: 0,
+            members: Vec::new(),
+            at: clock::wall().as_secs(),
+        };
+        let recorded = promote::record_epoch(server.session(deadline)?, &epoch, deadline)?;
+        let detail = format!("term {} on timeline {}", epoch.term, epoch.timeline);
+        self.promoted = Some(promoted);
+        Ok(match recorded {
+            Recorded::Written => Applied::changed(detail),
+            Recorded::Unchanged => Applied::unchanged(detail),
+        })
     }
 }
 
 /// Carries out what is needed of a plan; tells `observe` of each step.
 pub fn apply(plan: &Plan, world: &mut World, deadline: Deadline, observe: &mut dyn FnMut(Progress)) -> Outcome {
+    world.promoted = None;
     let mut outcome = Outcome { steps: Vec::new(), changed: false, warnings: plan.warnings.clone(), error: None };
     for item in &plan.items {
         let step = item.step.name();

@@ -3,8 +3,8 @@
 //! The counterpart of `pg::gates`, which decides for a standby. Both compare *confirmed* terms, never VRRP
 //! priorities: a healthy new primary is never displaced by a returning old one.
 
-use crate::pg::epoch::{Epoch, Term};
 use crate::pg::gates::{Availability, LocalView, PeerAnswer, PeerView};
+use crate::pg::lsn::Timeline;
 
 /// What a node with a running primary does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub fn rule(local: &LocalView, peers: &[PeerView], availability: Availability) -
     }
     let unknown: Vec<&str> = peers
         .iter()
-        .filter(|peer| matches!(peer.answer, PeerAnswer::Down { .. } | PeerAnswer::Silent { .. }))
+        .filter(|peer| matches!(peer.answer, PeerAnswer::Down(_) | PeerAnswer::Silent(_)))
         .map(|peer| peer.node.as_str())
         .collect();
     if unknown.is_empty() {
@@ -53,7 +53,7 @@ pub fn rule(local: &LocalView, peers: &[PeerView], availability: Availability) -
             )),
         },
         Availability::Hold => Ruling::Hold {
-            why: format!("can't know whether term {} is still the newest: {unknown} doesn't answer", term(local)),
+            why: format!("can't know whether term {} is still the newest: {unknown} doesn't answer", local.term.unwrap_or_default()),
             hint: format!(
                 "start PostgreSQL on {unknown} (as a standby), or, if it is dead for good, set guard.availability = \"prefer\""
             ),
@@ -66,15 +66,15 @@ fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
     let (server, primary) = match &peer.answer {
         PeerAnswer::Primary(server) => (server, true),
         PeerAnswer::Standby(server) => (server, false),
-        PeerAnswer::Down { .. } | PeerAnswer::Silent { .. } => return None,
+        PeerAnswer::Down(_) | PeerAnswer::Silent(_) => return None,
     };
-    if server.system_id != local.system_id {
+    if matches!((server.system_id, local.system_id), (Some(theirs), Some(mine)) if theirs != mine) {
         return Some(Ruling::Hold {
             why: format!("{} belongs to another database cluster (its system identifier differs)", peer.node),
             hint: "is the address of the node right, and was its data folder copied from this cluster?".to_owned(),
         });
     }
-    let (mine, theirs) = (term_of(local.epoch.as_ref()), server.epoch.as_ref().map_or(Term(0), |epoch| epoch.term));
+    let (mine, theirs) = (local.term.unwrap_or_default(), server.term.unwrap_or_default());
     if theirs > mine {
         let what = if primary { "is the primary" } else { "has data" };
         return Some(Ruling::Fence {
@@ -85,15 +85,17 @@ fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
         return None;
     }
     // Two primaries that claim one term: only a different timeline tells an ancestor from a rival.
-    let same_promotion = match (&local.epoch, &server.epoch) {
-        (Some(mine), Some(theirs)) => mine.promotion_id == theirs.promotion_id,
+    let same_promotion = match (local.promotion_id, server.promotion_id) {
+        (Some(mine), Some(theirs)) => mine == theirs,
         _ => true,
     };
     if same_promotion && server.timeline > local.timeline {
         return Some(Ruling::Fence {
             why: format!(
                 "{} is a primary on timeline {}, this server is on timeline {}",
-                peer.node, server.timeline, local.timeline
+                peer.node,
+                shown(server.timeline),
+                shown(local.timeline)
             ),
         });
     }
@@ -109,10 +111,6 @@ fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
     })
 }
 
-fn term(local: &LocalView) -> Term {
-    term_of(local.epoch.as_ref())
-}
-
-fn term_of(epoch: Option<&Epoch>) -> Term {
-    epoch.map_or(Term(0), |epoch| epoch.term)
+fn shown(timeline: Option<Timeline>) -> String {
+    timeline.map_or_else(|| "unknown".to_owned(), |timeline| timeline.to_string())
 }

@@ -3,9 +3,9 @@
 //! Three passes, each of which collects all its mistakes: syntax (toml), shape (`shape`), meaning (here).
 //! Pure: the text comes in, nothing is opened.
 
-use super::keys::{Form, section};
 use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
+use super::value::{Check, Value};
 use super::{
     Availability, Checksum, ClusterSettings, GuardSettings, Node, NodeRole, PostgresSettings, Settings,
     VipSettings, VrrpSettings,
@@ -13,10 +13,8 @@ use super::{
 use crate::error::{Error, Result};
 use crate::units::InterfaceAddress;
 use serde::Deserialize;
-use std::net::IpAddr;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -24,10 +22,6 @@ use toml::de::DeTable;
 const MOST_DATA_NODES: usize = 7;
 /// `sun_path` of unix(7) less the final zero.
 const LONGEST_SOCKET_PATH: usize = 107;
-/// `IFNAMSIZ` less the final zero.
-const LONGEST_INTERFACE_NAME: usize = 15;
-
-type Value<T> = Option<Spanned<T>>;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -138,26 +132,15 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Turns raw values into checked ones and collects what is wrong with them.
-struct Check {
-    problems: Problems,
-    warnings: Vec<String>,
-}
-
 impl Check {
-    fn wrong(&mut self, span: Range<usize>, message: impl Into<String>) {
-        self.problems.add(Problem::at(span, message));
-    }
-
     fn file(&mut self, raw: RawFile) -> Option<Settings> {
         let with_postgres = raw.postgres.is_some();
-        let cluster = match raw.cluster {
-            Some(cluster) => self.cluster(cluster),
-            None => {
-                let missing = Problem::absent("the table [cluster] is missing");
-                self.problems.add(missing.hint("\"pgbaton generate config\" prints a template"));
-                None
-            }
+        let cluster = if let Some(cluster) = raw.cluster {
+            self.cluster(cluster)
+        } else {
+            let missing = Problem::absent("the table [cluster] is missing");
+            self.problems.add(missing.hint("\"pgbaton generate config\" prints a template"));
+            None
         };
         let directory_span = raw.postgres.as_ref().map(Spanned::span);
         let postgres = raw.postgres.and_then(|raw| self.postgres(raw.into_inner()));
@@ -203,6 +186,7 @@ impl Check {
     }
 
     fn nodes(&mut self, raw: Vec<Spanned<RawNode>>) -> Vec<Checked> {
+        let none_listed = raw.is_empty();
         let mut nodes: Vec<Checked> = Vec::new();
         for raw in raw {
             let span = raw.span();
@@ -212,7 +196,7 @@ impl Check {
             }
         }
         let data = nodes.iter().filter(|node| node.node.role == NodeRole::Data).count();
-        if data == 0 && self.problems.is_empty() {
+        if none_listed || (data == 0 && self.problems.is_empty()) {
             let none = Problem::absent("no [[node]] with the role \"data\"");
             self.problems.add(none.hint("list every machine of the cluster as a [[node]]"));
         }
@@ -228,7 +212,10 @@ impl Check {
     fn node(&mut self, raw: RawNode, span: Range<usize>) -> Option<Checked> {
         let name = self.required("node", "name", raw.name, Some(&span));
         let address = self.required("node", "address", raw.address, Some(&span));
+        let role_given = raw.role.is_some();
         let role = self.word("node", "role", raw.role, &[NodeRole::Data, NodeRole::Spare]);
+        // What a node needs can't be said when it isn't known what it is meant to be.
+        let role_unknown = role_given && role.is_none();
         let role = role.unwrap_or(NodeRole::Data);
         let name_span = name.as_ref().map(Spanned::span);
         let name = name.and_then(|name| self.name("the node's name", &name));
@@ -243,7 +230,7 @@ impl Check {
                 );
                 None
             }
-            (NodeRole::Data, None) => {
+            (NodeRole::Data, None) if !role_unknown => {
                 let missing = Problem::at(span.clone(), format!("{called}priority is missing"));
                 self.problems
                     .add(missing.hint("a data node needs a priority from 1 to 254, as in: priority = 200"));
@@ -435,162 +422,6 @@ impl Check {
             }
         }
     }
-
-    fn required(
-        &mut self,
-        table: &str,
-        key: &str,
-        value: Value<String>,
-        place: Option<&Range<usize>>,
-    ) -> Value<String> {
-        if value.is_none() {
-            let heading = section(table).map(super::keys::Section::heading).unwrap_or_default();
-            let message = format!("{key} is missing in {heading}");
-            self.problems.add(match place {
-                Some(span) => Problem::at(span.clone(), message),
-                None => Problem::absent(message),
-            });
-        }
-        value
-    }
-
-    fn parsed<T, E: std::fmt::Display>(
-        &mut self,
-        key: &str,
-        value: Value<String>,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        let value = value?;
-        match parse(value.get_ref()) {
-            Ok(parsed) => Some(parsed),
-            Err(error) => {
-                self.wrong(value.span(), format!("{key}: {error}"));
-                None
-            }
-        }
-    }
-
-    fn above_zero(&mut self, key: &str, value: Value<String>) -> Option<Duration> {
-        let span = value.as_ref().map(Spanned::span)?;
-        let duration = self.parsed(key, value, parse::duration)?;
-        if duration.is_zero() {
-            self.wrong(span, format!("{key} must be longer than zero"));
-        }
-        Some(duration)
-    }
-
-    fn integer<T: TryFrom<i64>>(&mut self, table: &str, key: &str, value: Value<i64>) -> Option<T> {
-        let value = value?;
-        let number = *value.get_ref();
-        let form = section(table).and_then(|section| section.key(key)).map(|key| key.form);
-        let Some(Form::Integer(low, high)) = form else { return None };
-        match T::try_from(number) {
-            Ok(fits) if (low..=high).contains(&number) => Some(fits),
-            _ => {
-                self.wrong(value.span(), format!("{key} must be from {low} to {high}, not {number}"));
-                None
-            }
-        }
-    }
-
-    /// Takes the word that stands at the same place in the key's form as the value in `values`.
-    fn word<T: Copy>(&mut self, table: &str, key: &str, value: Value<String>, values: &[T]) -> Option<T> {
-        let value = value?;
-        let form = section(table).and_then(|section| section.key(key)).map(|key| key.form);
-        let Some(Form::Word(words)) = form else { return None };
-        let word = value.get_ref().as_str();
-        let found = words.iter().zip(values).find(|(known, _)| **known == word).map(|(_, value)| *value);
-        if found.is_none() {
-            let message =
-                format!("{key} must be {}, not \"{}\"", Form::Word(words).describe(), word.escape_debug());
-            let problem = Problem::at(value.span(), message);
-            self.problems.add(match nearest(word, words.iter().copied()) {
-                Some(near) => problem.hint(format!("did you mean \"{near}\"?")),
-                None => problem,
-            });
-        }
-        found
-    }
-
-    fn name(&mut self, what: &str, value: &Spanned<String>) -> Option<String> {
-        let name = value.get_ref();
-        if is_name(name) {
-            return Some(name.clone());
-        }
-        self.wrong(
-            value.span(),
-            format!(
-                "{what} must be 1 to 63 of the characters a-z, 0-9, _ and -, not \"{}\"",
-                name.escape_debug()
-            ),
-        );
-        None
-    }
-
-    fn address(&mut self, value: &Spanned<String>) -> Option<IpAddr> {
-        let text = value.get_ref();
-        let Ok(address) = text.parse::<IpAddr>() else {
-            let problem = Problem::at(
-                value.span(),
-                format!("address: \"{}\" isn't an IP address", text.escape_debug()),
-            );
-            let with_prefix = text.parse::<InterfaceAddress>().ok();
-            self.problems.add(match with_prefix {
-                Some(address) => problem.hint(format!(
-                    "a node's address has no prefix length: address = \"{}\"",
-                    address.address()
-                )),
-                None => problem.hint("host names aren't looked up: a failover can't wait for a name server"),
-            });
-            return None;
-        };
-        // The same rule as for a virtual IP: it must be an address that a host can have.
-        let prefix = if address.is_ipv4() { 32 } else { 128 };
-        if let Err(error) = format!("{address}/{prefix}").parse::<InterfaceAddress>() {
-            self.wrong(value.span(), format!("address: {error}"));
-            return None;
-        }
-        Some(address)
-    }
-
-    fn path(&mut self, key: &str, value: Value<String>) -> Option<PathBuf> {
-        let value = value?;
-        let path = Path::new(value.get_ref());
-        if path.is_absolute() && !value.get_ref().contains('\0') {
-            return Some(path.to_owned());
-        }
-        let message = format!("{key} must be an absolute path, not \"{}\"", value.get_ref().escape_debug());
-        self.wrong(value.span(), message);
-        None
-    }
-
-    fn text(&mut self, key: &str, value: Value<String>) -> Option<String> {
-        let value = value?;
-        if value.get_ref().is_empty() || value.get_ref().contains(char::is_control) {
-            self.wrong(value.span(), format!("{key} must not be empty"));
-            return None;
-        }
-        Some(value.into_inner())
-    }
-
-    fn interface(&mut self, key: &str, value: Value<String>) -> Option<String> {
-        let value = value?;
-        if let Err(why) = interface_name(value.get_ref()) {
-            self.wrong(value.span(), format!("{key}: {why}"));
-            return None;
-        }
-        Some(value.into_inner())
-    }
-
-    fn label(&mut self, value: Value<String>, vip: Option<InterfaceAddress>) -> Option<String> {
-        let span = value.as_ref().map(Spanned::span)?;
-        let label = self.interface("label", value)?;
-        if vip.is_some_and(|vip| !vip.address().is_ipv4()) {
-            self.wrong(span, "label: only an IPv4 address can have one");
-            return None;
-        }
-        Some(label)
-    }
 }
 
 /// A node with the places of its values.
@@ -601,28 +432,6 @@ struct Checked {
     address_span: Range<usize>,
 }
 
-/// Returns whether a text can be the name of a node or a cluster.
-pub(super) fn is_name(text: &str) -> bool {
-    let allowed = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || c == b'_' || c == b'-';
-    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
-}
-
-/// Checks the name of a network interface, or a label, which follows the same rule in the kernel.
-pub(super) fn interface_name(text: &str) -> Result<(), String> {
-    let printable = |c: char| c.is_ascii_graphic() && c != '/';
-    if (1..=LONGEST_INTERFACE_NAME).contains(&text.len())
-        && text.chars().all(printable)
-        && text != "."
-        && text != ".."
-    {
-        return Ok(());
-    }
-    Err(format!(
-        "\"{}\" isn't a name of 1 to {LONGEST_INTERFACE_NAME} characters without spaces and slashes",
-        text.escape_debug()
-    ))
-}
-
 /// Returns the error of a node name that isn't in the file.
 pub(super) fn unknown_node(name: &str, nodes: &[Node]) -> Error {
     let names: Vec<&str> = nodes.iter().map(|node| node.name.as_str()).collect();
@@ -631,5 +440,36 @@ pub(super) fn unknown_node(name: &str, nodes: &[Node]) -> Error {
     match nearest(name, names.into_iter()) {
         Some(near) => error.hint(format!("did you mean \"{near}\"?")),
         None => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::keys::{SECTIONS, section};
+    use serde::de::DeserializeOwned;
+
+    /// Returns the fields of a struct, as serde lists them when it meets an unknown one.
+    fn fields<T: DeserializeOwned + std::fmt::Debug>() -> Vec<String> {
+        let error = toml::from_str::<T>("zz = 1").unwrap_err();
+        let expected = error.message().split_once("expected").unwrap().1.to_owned();
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_table_of_keys_is_what_serde_reads() {
+        let tables = fields::<RawFile>();
+        assert_eq!(tables, SECTIONS.iter().map(|section| section.name).collect::<Vec<_>>());
+        for (name, fields) in [
+            ("cluster", fields::<RawCluster>()),
+            ("node", fields::<RawNode>()),
+            ("vrrp", fields::<RawVrrp>()),
+            ("vip", fields::<RawVip>()),
+            ("postgres", fields::<RawPostgres>()),
+            ("guard", fields::<RawGuard>()),
+        ] {
+            let keys: Vec<&str> = section(name).unwrap().keys.iter().map(|key| key.name).collect();
+            assert_eq!(keys, fields, "[{name}]");
+        }
     }
 }

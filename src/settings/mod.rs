@@ -9,6 +9,9 @@ pub mod keys;
 pub mod parse;
 mod problem;
 mod shape;
+#[cfg(test)]
+mod tests;
+mod value;
 
 use crate::error::{Error, Kind, Result};
 use crate::units::InterfaceAddress;
@@ -350,12 +353,12 @@ fn control_socket(cluster: &ClusterSettings, node: &str) -> PathBuf {
 
 /// Checks the name of a network interface that came from a flag.
 pub fn interface_name(text: &str) -> std::result::Result<String, String> {
-    file::interface_name(text).map(|()| text.to_owned())
+    value::interface_name(text).map(|()| text.to_owned())
 }
 
 /// Checks the name of a node that came from a flag.
 pub fn node_name(text: &str) -> std::result::Result<String, String> {
-    if file::is_name(text) {
+    if value::is_name(text) {
         return Ok(text.to_owned());
     }
     Err("a name is 1 to 63 of the characters a-z, 0-9, _ and -".to_owned())

@@ -75,13 +75,11 @@ fn unknown_section(name: &Spanned<std::borrow::Cow<'_, str>>) -> Problem {
         let heading = keys::section(near).map(Section::heading).unwrap_or_default();
         return problem.hint(format!("did you mean {heading}?"));
     }
-    match elsewhere(word) {
-        Some(hint) => problem.hint(hint),
-        None => {
-            let headings: Vec<String> = SECTIONS.iter().map(Section::heading).collect();
-            problem.hint(format!("the tables are {}", headings.join(", ")))
-        }
+    if let Some(hint) = elsewhere(word) {
+        return problem.hint(hint);
     }
+    let headings: Vec<String> = SECTIONS.iter().map(Section::heading).collect();
+    problem.hint(format!("the tables are {}", headings.join(", ")))
 }
 
 fn unknown_key(section: &Section, name: &Spanned<std::borrow::Cow<'_, str>>) -> Problem {

@@ -19,7 +19,6 @@
 pub mod checksum;
 pub mod config;
 pub mod event;
-mod rivals;
 pub mod router;
 pub mod sim;
 pub mod stats;

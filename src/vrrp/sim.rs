@@ -7,7 +7,7 @@
 use super::checksum::ChecksumForm;
 use super::router::{Config, ConfigError, Event, Output, Router};
 use super::types::State;
-use super::wire::{RxPacket, parse};
+use super::wire::RxPacket;
 use crate::units::{Moment, vrrp_group};
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, VecDeque};
@@ -304,14 +304,10 @@ impl Sim {
         }
         let destination = vrrp_group(flight.from.is_ipv4());
         let packet = RxPacket { ttl: Some(255), source: flight.from, destination, payload: &flight.octets };
-        match parse(&packet, &node.router.config().rx_policy()) {
-            Ok((advert, form)) => {
-                node.router.stats_mut().checksum(form);
-                let local = node.local(now);
-                node.router.handle_advert(local, flight.from, &advert);
-            }
-            Err(reason) => node.router.stats_mut().discard(reason),
-        }
+        let policy = node.router.config().rx_policy();
+        let local = node.local(now);
+        // What is refused is counted; there is nobody here to tell.
+        node.router.handle_packet(local, &packet, &policy).unwrap_or_default();
         self.drain(flight.to);
     }
 

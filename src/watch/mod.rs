@@ -7,8 +7,8 @@
 use crate::host::clock::Deadline;
 use crate::pg::conn::{ConnError, ConnSettings, Session};
 use crate::pg::facts;
+use crate::pg::gates::LocalView;
 use crate::pg::server::DataDirectory;
-use crate::pg::views;
 use crate::promotion::supervisor::Local;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Seen {
     /// The postmaster, if one runs.
-    pub postmaster: Option<i32>,
+    pub postmaster: Option<u32>,
     /// What the server is.
     pub local: Local,
 }
@@ -58,7 +58,7 @@ impl Watch {
     /// Asks for a look now.
     pub fn poke(&self) {
         // A watch whose thread has ended has nobody to tell either.
-        drop(self.poke.send(()));
+        self.poke.send(()).unwrap_or_default();
     }
 }
 
@@ -115,7 +115,7 @@ impl Watcher {
             return Err(ConnError::Timeout("no session".to_owned()));
         };
         let facts = facts::observe(session, deadline)?;
-        let view = Box::new(views::local(&facts)?);
+        let view = Box::new(LocalView::from_facts(&facts, None));
         Ok(if facts.in_recovery { Local::Standby(view) } else { Local::Primary(view) })
     }
 }

@@ -76,9 +76,12 @@ fn a_startup_delay_comes_before_everything() {
 #[test]
 fn shutdown_of_a_backup_is_silent() {
     let mut bench = Bench::started(config(2, 100));
+    let hold = Resign { farewell: false, hold: Some(ms(5000)) };
+    bench.tell(|router, now| router.resign(now, hold));
     bench.tell(Router::shutdown);
     assert_eq!(bench.take(), [Output::Event(entered(State::Initialize, Reason::Shutdown))]);
     assert_eq!(bench.router.poll_output(), Output::Timeout(None));
+    assert_eq!(bench.router.hold_until(), None, "who comes back begins anew");
 }
 
 #[test]
@@ -423,6 +426,7 @@ fn resigning_is_a_farewell_and_a_hold() {
     assert_eq!(bench.state(), State::Backup, "and so is silence");
     bench.pass(ms(1));
     assert_eq!(bench.state(), State::Active, "until the hold is over");
+    assert_eq!(bench.router.hold_until(), None);
 }
 
 #[test]
@@ -434,6 +438,7 @@ fn yielding_is_silent_and_follows_the_rival() {
     assert_eq!(bench.take(), [Output::Event(entered(State::Backup, Reason::Yielded))]);
     assert_eq!(bench.router.active_interval(), AdverInterval::DEFAULT);
     assert!(!bench.tell(Router::yield_to_rival));
+    assert_eq!(bench.router.rival(), None, "who is no longer Active has no rivals");
 }
 
 #[test]
@@ -518,6 +523,15 @@ fn one_who_overslept_and_is_woken_by_an_advert_does_not_contest_it() {
 }
 
 #[test]
+fn a_grant_from_before_a_sleep_is_not_taken() {
+    let mut bench = Bench::active(config(2, 200));
+    bench.now = bench.now + ms(1000);
+    assert!(!bench.tell(Router::grant));
+    assert_eq!(bench.state(), State::Backup);
+    assert!(bench.tell(Router::grant), "but a new one is");
+}
+
+#[test]
 fn one_who_woke_late_but_before_the_others_stays_active() {
     let mut bench = Bench::active(config(2, 200));
     bench.sleep(ms(300));
@@ -533,6 +547,11 @@ fn a_backup_that_overslept_listens_once_more_before_it_takes_over() {
     assert_eq!(bench.router.stats().late_wakeups, 1);
     bench.sleep(ms(5000));
     assert_eq!(bench.state(), State::Active, "but it doesn't wait for ever");
+    bench.hear(3, 200);
+    bench.sleep(ms(5000));
+    bench.hear(3, 200);
+    bench.sleep(ms(5000));
+    assert_eq!(bench.state(), State::Backup, "each silence has its own second chance");
 }
 
 #[test]

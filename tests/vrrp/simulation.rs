@@ -2,10 +2,11 @@
 //!
 //! A failure prints its seed, and the same seed is the same history.
 
-use super::{INTERVAL, config, guarded, ip, ms};
+use super::{INTERVAL, config, config_v2, guarded, ip, ms};
 use pgbaton::vrrp::router::{Config, Event, Reason, Resign, Router};
 use pgbaton::vrrp::sim::{Entry, Random, Sim, Weather};
 use pgbaton::vrrp::types::{AdverInterval, Priority, State};
+use pgbaton::vrrp::wire::{Discard, password};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -381,5 +382,89 @@ fn whatever_of_the_first_twelve_adverts_is_lost_one_router_is_active() {
             sim.run(SETTLED);
             assert_eq!(sim.actives().len(), 1, "{priorities:?}, pattern {pattern:b}");
         }
+    }
+}
+
+#[test]
+fn version_two_with_a_password_and_version_three_over_ipv6_elect_alike() {
+    let secret = Some(password("secret12"));
+    let v2 = |host, priority| Config { auth: secret, ..config_v2(host, priority) };
+    let v6 = |host: u8, priority| Config {
+        source: ip(&format!("fe80::{host}")),
+        addresses: vec![ip("fe80::100"), ip("fd00:77::100")],
+        ..config(host, priority)
+    };
+    let pairs = [[v2(1, 200), v2(2, 100)], [v6(1, 200), v6(2, 100)]];
+    for [one, two] in pairs {
+        let mut sim = Sim::new(11);
+        let (high, low) = (sim.add(one).unwrap(), sim.add(two).unwrap());
+        sim.run(ms(10_000));
+        assert_eq!(sim.actives(), [high]);
+        let stats = sim.router(low).unwrap().stats();
+        assert!(stats.adverts_received >= 6 && stats.discarded_in_all() == 0, "{stats:?}");
+        sim.crash(high);
+        sim.run(ms(4000));
+        assert_eq!(sim.actives(), [low]);
+        sim.restart(high);
+        sim.run(ms(5000));
+        assert_eq!(sim.actives(), [high]);
+    }
+}
+
+#[test]
+fn another_password_makes_another_network() {
+    let with = |host, text| Config { auth: Some(password(text)), ..config_v2(host, 100) };
+    let mut sim = Sim::new(12);
+    sim.add(with(1, "one")).unwrap();
+    sim.add(with(2, "two")).unwrap();
+    sim.run(ms(10_000));
+    assert_eq!(sim.actives(), [0, 1]);
+    assert!(sim.router(0).unwrap().stats().discarded(Discard::AuthFailed) > 5);
+}
+
+/// What can be done to a network of two, one after the other in every order.
+const DEEDS: [fn(&mut Sim); 9] = [
+    |sim| sim.run(ms(70)),
+    |sim| sim.run(ms(350)),
+    |sim| sim.cut(0, 1),
+    |sim| sim.cut(1, 0),
+    |sim| sim.heal(),
+    |sim| if sim.router(0).is_some() { sim.crash(0) } else { sim.restart(0) },
+    |sim| if sim.is_frozen(0) { sim.thaw(0) } else { sim.freeze(0) },
+    |sim| if sim.is_frozen(1) { sim.thaw(1) } else { sim.freeze(1) },
+    |sim| {
+        sim.act(0, |router, now| router.resign(now, Resign { farewell: true, hold: Some(ms(300)) }));
+    },
+];
+
+fn every_story(sim: &Sim, chapters: u32, told: &mut Vec<usize>) {
+    let mut end = sim.clone();
+    end.calm();
+    end.run(ms(300) + SETTLED);
+    let actives = end.actives();
+    assert_eq!(actives.len(), 1, "{told:?}");
+    // With equal priorities nobody preempts, and either may be the one.
+    let rank = |node| end.router(node).unwrap().config().priority;
+    assert!(rank(actives[0]) >= rank(0), "{told:?}");
+    if chapters == 0 {
+        return;
+    }
+    for (number, deed) in DEEDS.iter().enumerate() {
+        let mut next = sim.clone();
+        deed(&mut next);
+        next.run(ms(15));
+        told.push(number);
+        every_story(&next, chapters - 1, told);
+        told.pop();
+    }
+}
+
+#[test]
+fn every_story_of_four_deeds_ends_well() {
+    for (priority, chapters) in [(150, 4), (100, 3)] {
+        let mut sim = Sim::new(6);
+        sim.add(config(1, priority)).unwrap();
+        sim.add(config(2, 100)).unwrap();
+        every_story(&sim, chapters, &mut vec![]);
     }
 }

@@ -20,7 +20,7 @@ pub fn pages() -> Vec<Document> {
     root.build();
     let mut verbs = Vec::new();
     collect(&root, &mut Vec::new(), &mut verbs);
-    let names: Vec<String> = verbs.iter().map(|verb| verb.page()).collect();
+    let names: Vec<String> = verbs.iter().map(Verb::page).collect();
     let mut pages = vec![("pgbaton.8".to_owned(), program(&root, &verbs))];
     for verb in &verbs {
         pages.push((format!("{}.8", verb.page()), verb_page(verb, &names)));

@@ -34,7 +34,7 @@ impl Page {
     /// Adds running text.
     pub(super) fn text(&mut self, text: &str) {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.raw(&protect(&escape(&text)));
+        self.raw(&protect(&set_code(&escape(&text))));
     }
 
     /// Adds paragraphs, which a blank line divides.
@@ -84,6 +84,17 @@ pub(super) fn italic(text: &str) -> String {
     format!("\\fI{}\\fR", escape(text))
 }
 
+/// Sets what stands between backticks in bold.
+fn set_code(text: &str) -> String {
+    let mut parts = text.split('`');
+    let mut set = parts.next().unwrap_or_default().to_owned();
+    for (position, part) in parts.enumerate() {
+        set.push_str(if position % 2 == 0 { "\\fB" } else { "\\fR" });
+        set.push_str(part);
+    }
+    set
+}
+
 /// Keeps a line of text from being read as a request.
 fn protect(line: &str) -> String {
     if line.starts_with(['.', '\'']) { format!("\\&{line}") } else { line.to_owned() }
@@ -96,7 +107,11 @@ mod tests {
     #[test]
     fn no_text_is_read_as_a_request() {
         let mut page = Page::new("x", 8, "2026-11-22", "x 1");
+        page.text("set `TERM` to see it");
         page.text(".so /etc/passwd \\n(xx --dry-run");
-        assert!(page.finish().ends_with("\\&.so /etc/passwd \\en(xx \\-\\-dry\\-run\n"));
+        assert!(
+            page.finish()
+                .ends_with("set \\fBTERM\\fR to see it\n\\&.so /etc/passwd \\en(xx \\-\\-dry\\-run\n")
+        );
     }
 }

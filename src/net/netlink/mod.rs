@@ -103,6 +103,7 @@ impl Address {
 
 /// How to add an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent flags of the kernel, each with its name")]
 pub struct AddressOptions {
     /// The label (IPv4 only, at most 15 octets).
     pub label: Option<String>,
@@ -112,7 +113,8 @@ pub struct AddressOptions {
     pub nodad: bool,
     /// Never choose it as a source address (IPv6: preferred lifetime zero).
     pub preferred_zero_v6: bool,
-    /// Add no route for the network of the address.
+    /// Add no route for the network of the address. Needed where a permanent IPv6 address becomes a leased
+    /// one beside others of its network: the kernel would let the network's route end with the lease.
     pub no_prefix_route: bool,
     /// The mark to add (`IFA_PROTO`).
     pub protocol: u8,
@@ -171,7 +173,8 @@ impl Netlink {
             socket.set_non_blocking(true)?;
             // Words instead of bare error numbers, and our request not repeated in the answer. Kernels
             // before 4.12 know neither and still answer.
-            let _: (io::Result<()>, io::Result<()>) = (socket.set_ext_ack(true), socket.set_cap_ack(true));
+            socket.set_ext_ack(true).ok();
+            socket.set_cap_ack(true).ok();
             Ok(socket)
         };
         let socket = open().map_err(|error| Error::failed("can't open netlink").detail(error))?;

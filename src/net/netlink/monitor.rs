@@ -8,10 +8,13 @@ use netlink_sys::{Socket, SocketAddr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR
+/// `RTMGRP_LINK`, `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 /// Room for the events of a machine with hundreds of interfaces that all change at once.
 const ROOM: usize = 1024 * 1024;
+
+/// The most datagrams that one read takes.
+const BATCH: usize = 256;
 
 /// A change of an interface or of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +50,7 @@ impl Monitor {
             let mut socket = Socket::new(NETLINK_ROUTE)?;
             socket.set_non_blocking(true)?;
             // More is better, less still works: an overrun is told.
-            let _: io::Result<()> = socket.set_rx_buf_sz(i32::try_from(ROOM).unwrap_or(i32::MAX));
+            socket.set_rx_buf_sz(i32::try_from(ROOM).unwrap_or(i32::MAX)).ok();
             socket.bind(&SocketAddr::new(0, GROUPS))?;
             Ok(socket)
         };
@@ -55,10 +58,11 @@ impl Monitor {
         Ok(Self { socket, buffer: vec![0; 64 * 1024] })
     }
 
-    /// Reads all events that have arrived; an empty list means that there is none (now).
+    /// Reads the events that have arrived (of a flood, only a part; the descriptor stays readable then); an
+    /// empty list means that there is none (now).
     pub fn read(&mut self) -> Result<Vec<NetEvent>> {
         let mut events = Vec::new();
-        loop {
+        for _ in 0..BATCH {
             match self.socket.recv_from(&mut self.buffer.as_mut_slice(), 0) {
                 Ok((length, sender)) if sender.port_number() == 0 => {
                     let datagram = self.buffer.get(..length).unwrap_or_default();
@@ -72,6 +76,7 @@ impl Monitor {
                 Err(error) => return Err(Error::failed("can't receive from netlink").detail(error)),
             }
         }
+        Ok(events)
     }
 }
 

@@ -17,7 +17,7 @@
 use super::event::{Event, EventKind};
 use super::ruling::{self, Ruling};
 use crate::pg::epoch::Term;
-use crate::pg::gates::{self, Evidence, LocalView, PeerAnswer, PeerView, Policy};
+use crate::pg::gates::{self, Evidence, LocalView, PeerAnswer, PeerView, Policy, Proof, Verdict, VipProbe};
 use crate::units::{Mac, Moment};
 use serde::Serialize;
 use std::collections::VecDeque;
@@ -323,7 +323,7 @@ impl Supervisor {
 
     /// Returns the term of the local data, if the server was seen.
     pub fn term(&self) -> Option<Term> {
-        self.view().and_then(|view| view.epoch.as_ref()).map(|epoch| epoch.term)
+        self.view().and_then(|view| view.term)
     }
 
     /// Returns whether the virtual IPs belong on this node now, so that their lease is renewed.
@@ -422,8 +422,10 @@ impl Supervisor {
             Local::Standby(view) => {
                 if !matches!(self.phase, Phase::Standby | Phase::Asking) {
                     self.enter(Phase::Standby);
-                    let receiver = if view.receiving { "streaming" } else { "not streaming" };
-                    self.reason = (!view.receiving).then(|| format!("standby on timeline {}, {receiver}", view.timeline));
+self.reason = (!view.receiving).then(|| {
+                        let timeline = view.timeline.map_or_else(String::new, |timeline| format!(" on timeline {timeline}"));
+                        format!("standby{timeline} that streams from nobody")
+                    });
                     self.eligible(true);
                 }
             }
@@ -574,7 +576,7 @@ impl Supervisor {
         for (node, _) in &self.config.peers {
             if !peers.iter().any(|peer| peer.node == *node) {
                 let why = format!("no answer within {} ms", now.since(round.started).as_millis());
-                peers.push(PeerView { node: node.clone(), answer: PeerAnswer::Silent { why } });
+                peers.push(PeerView { node: node.clone(), answer: PeerAnswer::Silent(why) });
             }
         }
         match round.purpose {
@@ -592,9 +594,13 @@ impl Supervisor {
             self.settle(now);
             return;
         };
-        let evidence = Evidence { farewell: self.farewell_node(), vip_answered_by: vip };
+        let evidence = Evidence {
+            vip: vip.map_or(VipProbe::Free, VipProbe::AnsweredBy),
+            proofs: self.farewell.map(|from| (self.name_of(from), Proof::Farewell)).into_iter().collect(),
+            ..Evidence::NONE
+        };
         let verdicts = gates::evaluate(&view, peers, &self.config.policy, &evidence);
-        if let Some(refusal) = verdicts.iter().find(|verdict| verdict.refuses()) {
+        if let Some(refusal) = verdicts.iter().find(|verdict| verdict.verdict == Verdict::Refuse) {
             let why = refusal.why.clone();
             let hint = refusal.hint.clone();
             self.decide("refuse", format!("not promoting: {why}"), hint);
@@ -603,7 +609,11 @@ impl Supervisor {
             return;
         }
         let warnings: Vec<&str> =
-            verdicts.iter().filter(|verdict| verdict.warns()).map(|verdict| verdict.why.as_str()).collect();
+            verdicts
+            .iter()
+            .filter(|verdict| verdict.verdict == Verdict::Warn)
+            .map(|verdict| verdict.why.as_str())
+            .collect();
         let term = gates::next_term(&view, peers);
         let text = if warnings.is_empty() {
             format!("promoting for term {term}: every gate passes")
@@ -640,7 +650,7 @@ impl Supervisor {
                 self.reason = None;
                 self.hint = None;
                 self.enter(Phase::TakingUp);
-                let adopt = view.epoch.is_none().then(|| gates::next_term(&view, peers));
+                let adopt = view.term.is_none().then(|| gates::next_term(&view, peers));
                 self.orders.push_back(Order::Serve { adopt });
             }
             Ruling::Fence { why } => self.fence(why),
@@ -670,12 +680,12 @@ impl Supervisor {
     /// Says why a node whose server is down stays down.
     fn explain(&mut self, now: Moment, peers: &[PeerView]) {
         let primary = peers.iter().find_map(|peer| match &peer.answer {
-            PeerAnswer::Primary(server) => Some((peer.node.clone(), server.clone())),
+            PeerAnswer::Primary(server) => Some((peer.node.clone(), *server)),
             _ => None,
         });
         if matches!(self.phase, Phase::Down | Phase::Fenced) {
             if let Some((node, server)) = primary {
-                let term = server.epoch.as_ref().map_or(Term(0), |epoch| epoch.term);
+                let term = server.term.unwrap_or_default();
                 let what = match (&self.local, self.phase) {
                     (_, Phase::Fenced) => "was fenced",
                     (Some(Local::Hung { .. }), _) => "doesn't answer",
@@ -684,7 +694,10 @@ impl Supervisor {
                 };
                 self.decide(
                     "hold",
-                    format!("PostgreSQL {what}; {node} is the primary of term {term} on timeline {}", server.timeline),
+                    format!(
+                        "PostgreSQL {what}; {node} is the primary of term {term}{}",
+                        server.timeline.map_or_else(String::new, |timeline| format!(" on timeline {timeline}"))
+                    ),
                     Some(format!(
                         "make this node a standby of {node}: pg_rewind or pg_basebackup from it, then start PostgreSQL with standby.signal"
                     )),
@@ -918,8 +931,7 @@ impl Supervisor {
             .find(|(_, peer)| *peer == address)
             .map_or_else(|| address.to_string(), |(name, _)| name.clone())
     }
-
-    fn farewell_node(&self) -> Option<String> {
-        self.farewell.map(|from| self.name_of(from))
-    }
 }
+
+#[cfg(test)]
+mod tests;

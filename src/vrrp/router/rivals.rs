@@ -1,8 +1,8 @@
 //! The routers that advertise while this one is Active: who they are, and when to speak of them.
 
-use super::event::Rival;
-use super::wire::Advert;
+use super::Rival;
 use crate::units::Moment;
+use crate::vrrp::wire::Advert;
 use std::net::IpAddr;
 use std::time::Duration;
 

@@ -1,0 +1,278 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_pgbaton_global_optspecs
+    string join \n config= node= json q/quiet v/verbose color= h/help V/version
+end
+
+function __fish_pgbaton_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_pgbaton_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_pgbaton_using_subcommand
+    set -l cmd (__fish_pgbaton_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -s V -l version -d 'Print version'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "vrrp" -d 'Elect the node that holds the virtual IP: the daemon, and questions to it'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "vip" -d 'Add, remove and show the virtual IP'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "pg" -d 'Act on the local PostgreSQL'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "cluster" -d 'Look at the whole cluster'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "demo" -d 'Run a whole cluster on this machine and let it fail over'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "generate" -d 'Write man pages, shell completions or a configuration template'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "run" -d 'Run the daemon of this node in the foreground'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "status" -d 'Show the state of the running daemon'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "stats" -d 'Show the counters of the running daemon'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "resign" -d 'Make the Active node hand over to a Backup'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "check-config" -d 'Check the configuration and show what it means'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l log-level -d 'Log nothing below this level' -r -f -a "error\t'What failed'
+warning\t'What may fail next'
+notice\t'What an operator should know: state changes, promotions'
+info\t'Each step'
+debug\t'Everything'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l log-format -d 'Write log lines in this form' -r -f -a "auto\t'As "journal" under systemd, otherwise as "plain"'
+journal\t'With the priority in front, as sd-daemon(3) describes'
+plain\t'With the time and the level in front'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l timeout -d 'Give up when the daemon hasn\'t answered after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l timeout -d 'Give up when the daemon hasn\'t answered after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l timeout -d 'Give up waiting for the hand-over after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -f -a "up" -d 'Add the virtual IP to this machine and announce it'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -f -a "down" -d 'Remove the virtual IP from this machine'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -f -a "status" -d 'Show whether this machine has the virtual IP, and for how long'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -s i -l interface -d 'Add it to this interface' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l label -d 'Give an IPv4 address this label, as ip(8) shows it' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l lease -d 'Let the kernel remove the address after this time, in whole seconds, or "off"' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l probe-timeout -d 'Wait this long for another machine\'s answer' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -s f -l force -d 'Add the address even if another machine answers for it'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l no-probe -d 'Don\'t ask the network whether another machine has the address'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -s i -l interface -d 'Remove it from this interface' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s i -l interface -d 'Look at this interface' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -f -a "promote" -d 'Promote the local standby, after every guard has agreed'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s D -l data-directory -d 'The data directory of the server' -r -f -a "(__fish_complete_directories)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l bin-directory -d 'The directory of `pg_ctl` and `pg_controldata`' -r -f -a "(__fish_complete_directories)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s h -l host -d 'The directory of the server\'s Unix socket, or the address it listens on' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s p -l port -d 'The port of the server' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s U -l user -d 'The role to connect as' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing or not yet replayed' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "in-recovery\t'The server must be in recovery'
+system-id\t'The nodes must have one system identifier'
+replay-not-paused\t'Replay must not be paused'
+lag\t'The lag must be within --max-lag'
+peer-primary\t'No other node may be a living primary'
+newer-epoch\t'No other node may know a newer epoch'
+vip-free\t'The virtual IP must not answer elsewhere'
+proof-of-death\t'The old primary must be proved to be gone'
+timeline-unique\t'The new timeline must be one that no other node has'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l timeout -d 'Give up waiting for the promotion after this time [default: 30s]' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l help -d 'Print help'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show every node: VRRP state, role, timeline, lag, who holds the virtual IP'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s w -l watch -d 'Repeat until interrupted, with this pause between two looks' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l timeout -d 'Give up on a node that hasn\'t answered after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l fault -d 'What happens to the primary' -r -f -a "power\t'The host is gone from one moment to the next'
+postgres\t'PostgreSQL is killed, the daemon lives'
+freeze\t'Every process of the host stands still, and goes on later'
+partition\t'The network of the host is cut, its processes go on'
+switchover\t'Nothing breaks: the operator hands over'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l advert -d 'The time between two VRRP advertisements' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l bin-directory -d 'The directory of `initdb` and `pg_ctl`' -r -f -a "(__fish_complete_directories)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l svg -d 'Write a picture of the failover to this file' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l spare -d 'Add a third host: a spare that is the second synchronous standby'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l keep -d 'Leave the cluster running and say how to reach it'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l clean -d 'Remove what an earlier demo has left, and do nothing else'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -f -a "man" -d 'Write the man pages into a folder'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -f -a "completions" -d 'Print the completions of one shell, or write those of all into a folder'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -f -a "config" -d 'Print a configuration template with every key explained'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -s h -l help -d 'Print help (see more with \'--help\')'

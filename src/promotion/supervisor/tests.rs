@@ -1,0 +1,389 @@
+//! The supervisor's rules, each driven with virtual time.
+
+use super::*;
+use crate::pg::epoch::PromotionId;
+use crate::pg::gates::{Availability, LastKnown, PeerServer};
+use crate::pg::lsn::{Lsn, SystemId, Timeline};
+
+const NODE1: &str = "192.18.12.21";
+
+fn ms(ms: u64) -> Moment {
+    Moment::from_nanos(ms * 1_000_000)
+}
+
+fn id(term: u64, node: &str) -> Option<PromotionId> {
+    Some(PromotionId::from_random([u8::try_from(term).unwrap() ^ node.as_bytes()[node.len() - 1]; 16]))
+}
+
+fn timeline(term: u64) -> Option<Timeline> {
+    Timeline::new(u32::try_from(term).unwrap())
+}
+
+fn view(in_recovery: bool, term: u64, node: &str) -> Box<LocalView> {
+    Box::new(LocalView {
+        in_recovery,
+        system_id: Some(SystemId(7)),
+        timeline: timeline(term),
+        term: Some(Term(term)),
+        promotion_id: id(term, node),
+        receiving: in_recovery,
+        end: Some(Lsn(1000)),
+        replayed: Some(Lsn(1000)),
+        replay_paused: false,
+        primary_known: in_recovery.then_some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(20)) }),
+        restore_command: Some(false),
+    })
+}
+
+fn peer(answer: PeerAnswer) -> PeerView {
+    PeerView { node: "node1".to_owned(), answer }
+}
+
+fn server(term: u64, node: &str) -> PeerServer {
+    PeerServer {
+        system_id: Some(SystemId(7)),
+        timeline: timeline(term),
+        end: Some(Lsn(1000)),
+        term: Some(Term(term)),
+        promotion_id: id(term, node),
+    }
+}
+
+fn silent() -> PeerView {
+    peer(PeerAnswer::Silent("no answer".to_owned()))
+}
+
+/// A supervisor of node2, and what it has ordered.
+struct Node2 {
+    supervisor: Supervisor,
+    orders: Vec<Order>,
+    now: Moment,
+    round: u64,
+}
+
+impl Node2 {
+    fn new(availability: Availability) -> Self {
+        let config = Config {
+            node: "node2".to_owned(),
+            electable: true,
+            peers: vec![("node1".to_owned(), NODE1.parse().unwrap())],
+            policy: Policy { availability, ..Policy::default() },
+            ask_timeout: Duration::from_millis(200),
+            retry: Duration::from_millis(500),
+            isolation: (availability == Availability::Prefer).then(|| Duration::from_millis(200)),
+        };
+        Self { supervisor: Supervisor::new(config), orders: vec![], now: ms(1000), round: 0 }
+    }
+
+    fn standby(availability: Availability) -> Self {
+        let mut node = Self::new(availability);
+        node.tell(Input::Local(Local::Standby(view(true, 1, "node1"))));
+        assert_eq!(node.supervisor.phase(), Phase::Standby);
+        assert!(node.did(&Order::Eligible(true)));
+        node.orders.clear();
+        node
+    }
+
+    fn serving(availability: Availability) -> Self {
+        let mut node = Self::new(availability);
+        node.tell(Input::Local(Local::Primary(view(false, 2, "node2"))));
+        node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
+        node.probe(None);
+        node.tell(Input::PlanDone(PlanResult::Done));
+        assert_eq!(node.supervisor.phase(), Phase::Serving);
+        assert!(node.did(&Order::Grant));
+        node.orders.clear();
+        node
+    }
+
+    fn tell(&mut self, input: Input) {
+        self.supervisor.handle(self.now, input);
+        while let Some(order) = self.supervisor.next_order() {
+            if let Order::Ask { round, .. } = order {
+                self.round = round;
+            }
+            self.orders.push(order);
+        }
+    }
+
+    fn answer(&mut self, view: PeerView) {
+        self.tell(Input::PeerAnswered { round: self.round, view });
+    }
+
+    fn probe(&mut self, mac: Option<Mac>) {
+        self.tell(Input::VipProbed { round: self.round, mac });
+    }
+
+    fn pass(&mut self, time: u64) {
+        let end = self.now + Duration::from_millis(time);
+        while let Some(due) = self.supervisor.timer().filter(|due| *due <= end) {
+            self.now = due.max(self.now + Duration::from_nanos(1));
+            self.tell(Input::Timer);
+        }
+        self.now = end;
+        self.tell(Input::Timer);
+    }
+
+    fn did(&self, order: &Order) -> bool {
+        self.orders.contains(order)
+    }
+
+    fn promoted(&self) -> bool {
+        self.orders.iter().any(|order| matches!(order, Order::Promote { .. }))
+    }
+}
+
+#[test]
+fn a_standby_promotes_after_a_farewell_even_where_silence_holds() {
+    let mut node = Node2::standby(Availability::Hold);
+    node.tell(Input::Farewell { from: NODE1.parse().unwrap() });
+    node.answer(peer(PeerAnswer::Down("connection refused".to_owned())));
+    node.probe(None);
+    assert!(!node.promoted(), "not before the router asks");
+    node.tell(Input::Ask(Asked::Farewell { from: NODE1.parse().unwrap() }));
+    assert!(node.did(&Order::Promote { term: Term(2) }));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert!(node.did(&Order::Grant));
+    assert!(node.supervisor.holds_vip());
+}
+
+#[test]
+fn silence_alone_promotes_nothing_by_default_and_says_why() {
+    let mut node = Node2::standby(Availability::Hold);
+    node.tell(Input::Suspect);
+    node.pass(175);
+    node.tell(Input::Ask(Asked::Silence));
+    node.answer(silent());
+    node.probe(None);
+    assert!(!node.promoted());
+    assert!(node.supervisor.reason().unwrap().contains("nothing proves that the old primary is dead"));
+    assert!(node.supervisor.hint().unwrap().contains("--force proof-of-death"));
+    let said = node.orders.len();
+    // Asking again and again is not worth a line each time.
+    for _ in 0..5 {
+        node.pass(600);
+        node.answer(silent());
+        node.probe(None);
+    }
+    assert!(!node.promoted());
+    let notes = node.orders[said..].iter().filter(|order| matches!(order, Order::Note(_))).count();
+    assert_eq!(notes, 0, "{:?}", &node.orders[said..]);
+}
+
+#[test]
+fn silence_promotes_where_the_operator_prefers_availability() {
+    let mut node = Node2::standby(Availability::Prefer);
+    node.tell(Input::Suspect);
+    node.probe(None);
+    node.pass(175);
+    node.tell(Input::Ask(Asked::Silence));
+    assert!(!node.promoted(), "the round's time isn't up yet");
+    node.pass(26);
+    assert!(node.did(&Order::Promote { term: Term(2) }));
+}
+
+#[test]
+fn a_peer_that_answers_as_a_primary_is_never_displaced() {
+    for availability in [Availability::Hold, Availability::Prefer] {
+        let mut node = Node2::standby(availability);
+        node.tell(Input::Ask(Asked::Silence));
+        node.answer(peer(PeerAnswer::Primary(server(1, "node1"))));
+        node.probe(None);
+        assert!(!node.promoted());
+        assert!(node.supervisor.reason().unwrap().contains("\"node1\" is alive as a primary"));
+    }
+}
+
+#[test]
+fn an_answer_for_the_vip_holds_until_it_stops() {
+    let mut node = Node2::standby(Availability::Prefer);
+    node.tell(Input::Ask(Asked::Silence));
+    node.answer(silent());
+    node.probe(Some(Mac([2, 0, 0, 0, 0, 1])));
+    assert!(!node.promoted());
+    node.pass(501);
+    node.answer(silent());
+    node.probe(None);
+    assert!(node.promoted());
+}
+
+#[test]
+fn a_node_without_a_link_blames_itself() {
+    let mut node = Node2::standby(Availability::Prefer);
+    node.tell(Input::Link { up: false });
+    node.tell(Input::Suspect);
+    node.tell(Input::Ask(Asked::Silence));
+    node.pass(3000);
+    assert!(!node.promoted());
+}
+
+#[test]
+fn a_spare_never_asks() {
+    let mut node = Node2::standby(Availability::Prefer);
+    node.supervisor.config.electable = false;
+    node.tell(Input::Ask(Asked::Silence));
+    node.pass(3000);
+    assert!(!node.promoted());
+}
+
+#[test]
+fn adverts_that_come_back_end_the_asking() {
+    let mut node = Node2::standby(Availability::Prefer);
+    node.tell(Input::Suspect);
+    node.tell(Input::Heard);
+    node.pass(3000);
+    assert!(!node.promoted());
+    assert_eq!(node.supervisor.phase(), Phase::Standby);
+}
+
+#[test]
+fn a_primary_serves_only_when_the_others_know_of_no_newer_one() {
+    let mut node = Node2::new(Availability::Prefer);
+    node.tell(Input::Local(Local::Primary(view(false, 1, "node2"))));
+    assert_eq!(node.supervisor.phase(), Phase::Confirming);
+    node.answer(peer(PeerAnswer::Primary(server(2, "node1"))));
+    node.probe(None);
+    assert!(node.did(&Order::DropVip));
+    assert!(node.did(&Order::Release { stop: true }));
+    assert!(!node.did(&Order::Grant));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert_eq!(node.supervisor.phase(), Phase::Fenced);
+    assert!(!node.did(&Order::Yield { farewell: true }), "a fenced node's farewell would be a lie");
+}
+
+#[test]
+fn a_standby_of_a_newer_term_fences_a_stale_primary_too() {
+    let mut node = Node2::new(Availability::Prefer);
+    node.tell(Input::Local(Local::Primary(view(false, 1, "node2"))));
+    node.answer(peer(PeerAnswer::Standby(server(2, "node3"))));
+    node.probe(None);
+    assert!(node.did(&Order::Release { stop: true }));
+}
+
+#[test]
+fn a_primary_that_can_ask_nobody_waits_without_the_vip() {
+    let mut node = Node2::new(Availability::Hold);
+    node.tell(Input::Local(Local::Primary(view(false, 1, "node2"))));
+    node.answer(silent());
+    node.probe(None);
+    assert_eq!(node.supervisor.phase(), Phase::Held);
+    assert!(!node.supervisor.holds_vip());
+    // It asks again, and serves as soon as somebody answers.
+    node.pass(501);
+    node.answer(peer(PeerAnswer::Standby(server(1, "node2"))));
+    node.probe(None);
+    assert!(node.did(&Order::Serve { adopt: None }));
+}
+
+#[test]
+fn a_database_without_an_epoch_gets_its_first() {
+    let mut node = Node2::new(Availability::Hold);
+    let mut local = view(false, 1, "node2");
+    local.term = None;
+    local.promotion_id = None;
+    node.tell(Input::Local(Local::Primary(local)));
+    let mut other = server(1, "node2");
+    other.term = None;
+    other.promotion_id = None;
+    node.answer(peer(PeerAnswer::Standby(other)));
+    node.probe(None);
+    assert!(node.did(&Order::Serve { adopt: Some(Term(1)) }));
+}
+
+#[test]
+fn a_serving_node_whose_postmaster_dies_says_farewell_after_the_stop() {
+    let mut node = Node2::serving(Availability::Hold);
+    node.tell(Input::Local(Local::Down { why: "the postmaster ended".to_owned() }));
+    assert!(node.did(&Order::Release { stop: true }));
+    assert!(!node.did(&Order::Yield { farewell: true }), "not before the stop is proved");
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert!(node.did(&Order::Yield { farewell: true }));
+    assert_eq!(node.supervisor.phase(), Phase::Down);
+}
+
+#[test]
+fn a_stop_that_is_not_proved_is_no_farewell() {
+    let mut node = Node2::serving(Availability::Hold);
+    node.tell(Input::Local(Local::Hung { why: "no answer within 2000 ms".to_owned() }));
+    node.tell(Input::PlanDone(PlanResult::Failed { why: "a process is left".to_owned(), hint: None }));
+    assert!(node.did(&Order::Yield { farewell: false }));
+    assert!(!node.did(&Order::Yield { farewell: true }));
+}
+
+#[test]
+fn oversleeping_drops_the_vip_before_anything_else() {
+    let mut node = Node2::serving(Availability::Hold);
+    node.tell(Input::Overslept { by: Duration::from_secs(5) });
+    let acts: Vec<&Order> = node.orders.iter().filter(|order| !matches!(order, Order::Note(_))).collect();
+    assert_eq!(acts[0], &Order::DropVip);
+    assert!(!node.supervisor.holds_vip());
+    node.answer(peer(PeerAnswer::Primary(server(3, "node1"))));
+    node.probe(None);
+    assert!(node.did(&Order::Release { stop: true }));
+}
+
+#[test]
+fn two_actives_compare_terms_not_priorities() {
+    let mut node = Node2::serving(Availability::Hold);
+    node.tell(Input::Contested { from: NODE1.parse().unwrap() });
+    node.answer(peer(PeerAnswer::Primary(server(1, "node1"))));
+    node.probe(None);
+    assert_eq!(node.supervisor.phase(), Phase::Serving, "term 2 stays");
+    node.tell(Input::Contested { from: NODE1.parse().unwrap() });
+    node.answer(peer(PeerAnswer::Primary(server(3, "node1"))));
+    node.probe(None);
+    assert_eq!(node.supervisor.phase(), Phase::Releasing, "term 2 yields to term 3");
+}
+
+#[test]
+fn an_isolated_node_stops_before_the_others_go_ahead() {
+    let mut node = Node2::serving(Availability::Prefer);
+    node.tell(Input::Link { up: false });
+    node.pass(150);
+    assert_eq!(node.supervisor.phase(), Phase::Serving);
+    node.pass(60);
+    assert!(node.did(&Order::Release { stop: true }));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert!(!node.did(&Order::Yield { farewell: true }), "nobody could hear it");
+}
+
+#[test]
+fn resigning_stops_the_server_and_answers_the_operator() {
+    let mut node = Node2::serving(Availability::Hold);
+    node.tell(Input::Resign);
+    assert!(node.did(&Order::Release { stop: true }));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert!(node.did(&Order::Yield { farewell: true }));
+    assert!(node.did(&Order::Resigned(Ok(()))));
+    node.tell(Input::Resign);
+    assert!(node.did(&Order::Resigned(Err("this node doesn't serve".to_owned()))));
+}
+
+#[test]
+fn terminating_waits_for_the_promotion_in_hand_and_then_releases() {
+    let mut node = Node2::standby(Availability::Prefer);
+    node.tell(Input::Ask(Asked::Silence));
+    node.answer(silent());
+    node.probe(None);
+    node.tell(Input::Terminate);
+    assert!(!node.did(&Order::Exit));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert!(node.did(&Order::Release { stop: true }));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert!(node.did(&Order::Yield { farewell: true }));
+    assert_eq!(node.orders.last(), Some(&Order::Exit));
+}
+
+#[test]
+fn a_node_that_is_down_says_who_is_the_primary() {
+    let mut node = Node2::new(Availability::Hold);
+    node.tell(Input::Local(Local::Down { why: "PostgreSQL isn't running".to_owned() }));
+    assert_eq!(node.supervisor.phase(), Phase::Down);
+    node.answer(peer(PeerAnswer::Primary(server(4, "node1"))));
+    node.probe(None);
+    assert_eq!(
+        node.supervisor.reason(),
+        Some("PostgreSQL doesn't run; node1 is the primary of term 4 on timeline 4")
+    );
+    assert!(node.supervisor.hint().unwrap().contains("make this node a standby of node1"));
+}

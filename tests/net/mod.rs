@@ -1,0 +1,9 @@
+//! The Linux edges against a real kernel, in network namespaces of their own.
+//!
+//! They need root and `ip`, and fail without.
+
+mod addresses;
+mod bed;
+mod neighbours;
+mod rights;
+mod vrrp_socket;
