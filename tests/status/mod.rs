@@ -307,7 +307,7 @@ fn the_verb_prints_a_table_or_a_document_and_exits_with_1_when_something_is_wron
         (output.status.code(), text(output.stdout), text(output.stderr))
     };
     let (code, stdout, stderr) = run(&[]);
-    assert_eq!((code, stderr.as_str()), (Some(1), ""), "{stdout}");
+    assert_eq!((code, stderr.as_str()), (Some(1), "error: the cluster test isn't healthy\n"), "{stdout}");
     assert!(stdout.starts_with("cluster test: "), "{stdout}");
     assert!(stdout.contains("\nNODE   ROLE"), "{stdout}");
     assert!(stdout.contains("critical: no node that answers is the primary"), "{stdout}");

@@ -36,7 +36,7 @@ const RESTORE: &str = "\u{1b}[?25h";
 /// Shows the cluster, once or again and again.
 ///
 /// # Errors
-/// [`crate::error::Kind::Failed`], already shown, when something is wrong with the cluster.
+/// [`crate::error::Kind::Failed`] when something is wrong with the cluster.
 pub(super) fn run(globals: &Globals, args: &ClusterStatus, out: &Out) -> Result<()> {
     let settings = Settings::load(&globals.overrides())?;
     for warning in &settings.warnings {
@@ -55,7 +55,10 @@ fn once(settings: Settings, timeout: Duration, out: &Out) -> Result<()> {
     } else {
         out.result(&report.render(out.paint(), out.width()))?;
     }
-    if report.healthy { Ok(()) } else { Err(Error::failed("something is wrong with the cluster").reported()) }
+    if report.healthy {
+        return Ok(());
+    }
+    Err(Error::failed(format!("the cluster {} isn't healthy", report.view.cluster)))
 }
 
 /// Shows the cluster until a signal comes or nobody reads any more; on a terminal always in the same place.
