@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 pub(super) fn run(args: &Demo, out: &Out) -> Result<()> {
     preflight::check(args.bin_directory.as_deref())?;
-    let binary = std::env::current_exe().map_err(|error| Error::failed("can't find this program's file").detail(error))?;
+    let binary = std::env::current_exe()
+        .map_err(|error| Error::failed("can't find this program's file").detail(error))?;
     let lab = LabOptions {
         spare: args.spare,
         advert: args.advert,
@@ -48,6 +49,10 @@ fn show(options: &DemoOptions, patience: &Arc<Patience>, out: &Out) -> Result<()
 fn clean(lab: &LabOptions, out: &Out) -> Result<()> {
     let mut report = Report::new("demo --clean");
     report.changed = Lab::clean(&lab.base, &lab.prefix)?;
-    report.msg = if report.changed { "removed what an earlier demo left".to_owned() } else { "unchanged: nothing is left of an earlier demo".to_owned() };
+    report.msg = if report.changed {
+        "removed what an earlier demo left".to_owned()
+    } else {
+        "unchanged: nothing is left of an earlier demo".to_owned()
+    };
     out.report(&report)
 }

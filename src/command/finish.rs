@@ -18,7 +18,8 @@ pub(super) fn dry_run_with(out: &Out, plan: &Plan, extra: Map<String, Value>) ->
     let mut report = Report::new(&plan.verb);
     report.dry_run = true;
     report.changed = plan.changes();
-    report.msg = if report.changed { format!("would make it so that {}", plan.goal) } else { unchanged(plan) };
+    report.msg =
+        if report.changed { format!("would make it so that {}", plan.goal) } else { unchanged(plan) };
     report.warnings.clone_from(&plan.warnings);
     report.steps = apply::dry_run(plan);
     report.extra = extra;

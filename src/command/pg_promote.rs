@@ -13,7 +13,9 @@ use crate::net::vip;
 use crate::output::Out;
 use crate::pg::conn::{ConnSettings, Host};
 use crate::pg::facts::{self, ServerFacts};
-use crate::pg::gates::{self, Evidence, Gate, GateVerdict, LocalView, PeerAnswer, PeerView, Policy, Verdict, VipProbe};
+use crate::pg::gates::{
+    self, Evidence, Gate, GateVerdict, LocalView, PeerAnswer, PeerView, Policy, Verdict, VipProbe,
+};
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
 use crate::pg::{peer, target};
@@ -48,7 +50,9 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
     let promotion = promotion(&target, &server, &observed, on_disk, deadline)?;
     let plan = plan(&promotion, &observed);
     let extra = document(&observed);
-    if let (true, Some(refusal)) = (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.verdict == Verdict::Refuse)) {
+    if let (true, Some(refusal)) =
+        (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.verdict == Verdict::Refuse))
+    {
         return refused(out, args, &plan, refusal, extra);
     }
     if args.dry_run.dry_run {
@@ -61,7 +65,8 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
 /// Reads the configuration and finds out which node this is, when there is one.
 fn settings(globals: &Globals) -> Result<Option<Settings>> {
     let Some(mut settings) = Settings::load_if_present(&globals.overrides())? else { return Ok(None) };
-    let local: Vec<IpAddr> = Netlink::open()?.addresses()?.iter().map(|address| address.address.address()).collect();
+    let local: Vec<IpAddr> =
+        Netlink::open()?.addresses()?.iter().map(|address| address.address.address()).collect();
     settings.find_me(&local)?;
     Ok(Some(settings))
 }
@@ -85,7 +90,8 @@ impl Target {
             return Err(Error::refused(format!("{} is a spare: it never becomes the primary", me.name))
                 .hint("promote a data node, or change its role in the configuration first"));
         }
-        let configured: Option<PostgresSettings> = settings.zip(me).and_then(|(settings, me)| settings.postgres_of(me));
+        let configured: Option<PostgresSettings> =
+            settings.zip(me).and_then(|(settings, me)| settings.postgres_of(me));
         let mut postgres = configured.clone().unwrap_or_else(|| {
             let mut postgres = PostgresSettings::new(PathBuf::new());
             let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
@@ -103,14 +109,19 @@ impl Target {
         if let Some(database) = &args.dbname {
             postgres.database.clone_from(database);
         }
-        let given = args.host.clone().or_else(|| configured.is_none().then(|| std::env::var("PGHOST").ok()).flatten());
+        let given = args
+            .host
+            .clone()
+            .or_else(|| configured.is_none().then(|| std::env::var("PGHOST").ok()).flatten());
         let conn = match given.as_deref() {
             None => target::local(&postgres, "pg promote"),
             Some(folder) if folder.starts_with('/') => {
                 postgres.socket_directory = PathBuf::from(folder);
                 target::local(&postgres, "pg promote")
             }
-            Some(host) => target::with_host(Host::Tcp(address(host)?, postgres.port), &postgres, "pg promote"),
+            Some(host) => {
+                target::with_host(Host::Tcp(address(host)?, postgres.port), &postgres, "pg promote")
+            }
         };
         let data_directory =
             args.data_directory.clone().or_else(|| configured.map(|configured| configured.data_directory));
@@ -120,7 +131,9 @@ impl Target {
             data_directory,
             promote_within: args.timeout.unwrap_or(postgres.promote_timeout),
             guarded: me.is_some(),
-            slots: settings.map_or_else(Vec::new, |settings| settings.peers().map(|peer| slot_name(&peer.name)).collect()),
+            slots: settings.map_or_else(Vec::new, |settings| {
+                settings.peers().map(|peer| slot_name(&peer.name)).collect()
+            }),
         })
     }
 
@@ -178,7 +191,8 @@ fn observe(
 ) -> Result<Observed> {
     let facts = facts::observe(server.session(deadline)?, deadline)?;
     let view = LocalView::from_facts(&facts, None);
-    let ask_timeout = settings.map_or(Duration::from_secs(1), |settings| settings.guard.ask_timeout.max(Duration::from_secs(1)));
+    let ask_timeout = settings
+        .map_or(Duration::from_secs(1), |settings| settings.guard.ask_timeout.max(Duration::from_secs(1)));
     let peers = match settings {
         Some(settings) => ask_peers(settings, deadline.within(ask_timeout))?,
         None => Vec::new(),
@@ -202,7 +216,12 @@ fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Polic
         _ => gates::Availability::Hold,
     };
     let max_lag = args.max_lag.or_else(|| settings.and_then(|settings| settings.guard.max_lag));
-    Policy { availability, max_lag, system_id: None, forced: args.force.iter().map(|gate| forced(*gate)).collect() }
+    Policy {
+        availability,
+        max_lag,
+        system_id: None,
+        forced: args.force.iter().map(|gate| forced(*gate)).collect(),
+    }
 }
 
 fn forced(gate: ForceGate) -> Gate {
@@ -294,7 +313,12 @@ fn promotion(
 fn plan(promotion: &Promotion, observed: &Observed) -> crate::plan::Plan {
     let mut plan = build::promote(promotion);
     if observed.view.in_recovery {
-        plan.warnings = observed.verdicts.iter().filter(|gate| gate.verdict == Verdict::Warn).map(|gate| gate.why.clone()).collect();
+        plan.warnings = observed
+            .verdicts
+            .iter()
+            .filter(|gate| gate.verdict == Verdict::Warn)
+            .map(|gate| gate.why.clone())
+            .collect();
     }
     plan
 }
@@ -307,10 +331,13 @@ fn document(observed: &Observed) -> Map<String, Value> {
     extra.insert("peers".to_owned(), Value::Object(peers));
     extra.insert("timeline".to_owned(), json!(observed.view.timeline));
     extra.insert("server_version".to_owned(), json!(observed.facts.server_version));
-    extra.insert("vip_answered_by".to_owned(), match observed.evidence.vip {
-        VipProbe::AnsweredBy(mac) => json!(mac),
-        _ => Value::Null,
-    });
+    extra.insert(
+        "vip_answered_by".to_owned(),
+        match observed.evidence.vip {
+            VipProbe::AnsweredBy(mac) => json!(mac),
+            _ => Value::Null,
+        },
+    );
     extra
 }
 
@@ -328,7 +355,11 @@ fn show_gates(out: &Out, observed: &Observed) -> Result<()> {
             Verdict::Warn => ("warn", Tone::Warn),
             Verdict::Refuse => ("refuse", Tone::Bad),
         };
-        table.row(vec![Cell::new(gate.gate.name(), Tone::Plain), Cell::new(word, tone), Cell::new(&gate.why, Tone::Plain)]);
+        table.row(vec![
+            Cell::new(gate.gate.name(), Tone::Plain),
+            Cell::new(word, tone),
+            Cell::new(&gate.why, Tone::Plain),
+        ]);
     }
     out.result(&table.render(out.paint(), out.width()))
 }
@@ -340,7 +371,8 @@ fn refused(
     refusal: &GateVerdict,
     extra: Map<String, Value>,
 ) -> Result<()> {
-    let mut error = Error::refused(format!("not promoting: {}", refusal.why)).detail(format!("gate {}", refusal.gate.name()));
+    let mut error = Error::refused(format!("not promoting: {}", refusal.why))
+        .detail(format!("gate {}", refusal.gate.name()));
     if let Some(hint) = &refusal.hint {
         error = error.hint(hint.clone());
     }

@@ -105,7 +105,9 @@ fn row(facts: &VipFacts) -> Vec<Cell> {
     };
     let lease = match &facts.present {
         None => "-".to_owned(),
-        Some(present) => present.valid.map_or_else(|| "none".to_owned(), |left| format!("{} s", left.as_secs())),
+        Some(present) => {
+            present.valid.map_or_else(|| "none".to_owned(), |left| format!("{} s", left.as_secs()))
+        }
     };
     let by = match &facts.present {
         None => "-",
@@ -148,8 +150,11 @@ fn wishes(
     let mut settings = Settings::load_if_present(&globals.overrides())?;
     let vips: Vec<VipSettings> = if addresses.is_empty() {
         let Some(settings) = &settings else {
-            return Err(Error::new(crate::error::Kind::Usage, "no virtual IP is named, and there is no configuration")
-                .hint("pgbaton vip up 192.0.2.10/24 --interface eth0"));
+            return Err(Error::new(
+                crate::error::Kind::Usage,
+                "no virtual IP is named, and there is no configuration",
+            )
+            .hint("pgbaton vip up 192.0.2.10/24 --interface eth0"));
         };
         settings.vips.clone()
     } else {
@@ -192,7 +197,9 @@ fn guess_interface(
     let links = netlink.links()?;
     let mut names: Vec<String> = present
         .iter()
-        .filter(|address| address.address.address() == vip.address() || address.address.contains(vip.address()))
+        .filter(|address| {
+            address.address.address() == vip.address() || address.address.contains(vip.address())
+        })
         .filter_map(|address| links.iter().find(|link| link.index == address.index))
         .map(|link| link.name.clone())
         .collect();
@@ -202,9 +209,11 @@ fn guess_interface(
         [name] => Ok(name.clone()),
         [] => Err(Error::config(format!("no interface has a network that contains {}", vip.address()))
             .hint("say which one is meant with --interface IF; `ip -brief address` shows what there is")),
-        several => Err(Error::config(format!("several interfaces have a network that contains {}", vip.address()))
-            .detail(several.join(", "))
-            .hint("say which one is meant with --interface IF")),
+        several => {
+            Err(Error::config(format!("several interfaces have a network that contains {}", vip.address()))
+                .detail(several.join(", "))
+                .hint("say which one is meant with --interface IF"))
+        }
     }
 }
 
@@ -233,7 +242,10 @@ fn check_subnet(netlink: &mut Netlink, wish: &Vip, facts: &VipFacts, force: bool
 /// Makes the step of an address that is there a renewal when it has a lease.
 fn renewing(mut plan: Plan, wishes: &[Vip], seen: &[VipFacts]) -> Plan {
     let leased = |vip: InterfaceAddress| {
-        wishes.iter().zip(seen).any(|(wish, facts)| wish.address == vip && wish.lease.is_some() && facts.is_up())
+        wishes
+            .iter()
+            .zip(seen)
+            .any(|(wish, facts)| wish.address == vip && wish.lease.is_some() && facts.is_up())
     };
     for item in &mut plan.items {
         if let Step::AddAddress { vip, .. } = &item.step

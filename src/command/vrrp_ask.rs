@@ -27,7 +27,13 @@ pub(super) fn status(globals: &Globals, args: &VrrpStatus, out: &Out) -> Result<
     let tone = if state == "ACTIVE" { Tone::Good } else { Tone::Plain };
     let mut lines = vec![
         format!("node       {} of {}", text("/node"), text("/cluster")),
-        format!("vrrp       {} (priority {}, virtual router {}, {})", paint.with(tone, &state), text("/vrrp/priority"), text("/vrrp/virtual_router_id"), text("/vrrp/interface")),
+        format!(
+            "vrrp       {} (priority {}, virtual router {}, {})",
+            paint.with(tone, &state),
+            text("/vrrp/priority"),
+            text("/vrrp/virtual_router_id"),
+            text("/vrrp/interface")
+        ),
         format!("active     {}", text("/vrrp/active_node")),
         format!("phase      {}", text("/phase")),
         format!("term       {}", text("/term")),
@@ -35,7 +41,10 @@ pub(super) fn status(globals: &Globals, args: &VrrpStatus, out: &Out) -> Result<
     for vip in answer.get("vips").and_then(Value::as_array).into_iter().flatten() {
         let held = vip.get("held").and_then(Value::as_bool).unwrap_or(false);
         let address = vip.get("address").and_then(Value::as_str).unwrap_or("?");
-        lines.push(format!("vip        {address} {}", if held { paint.with(Tone::Good, "here") } else { "not here".to_owned() }));
+        lines.push(format!(
+            "vip        {address} {}",
+            if held { paint.with(Tone::Good, "here") } else { "not here".to_owned() }
+        ));
     }
     for (key, label) in [("reason", "reason"), ("hint", "hint")] {
         if let Some(text) = answer.get(key).and_then(Value::as_str) {
@@ -69,9 +78,15 @@ pub(super) fn resign(globals: &Globals, args: &Resign, out: &Out) -> Result<()> 
     let spinner = out.spinner("handing over");
     let answer = ask_daemon(&mut settings, Request::Resign, args.timeout);
     drop(spinner);
-    answer.map_err(|error| Error::failed("the node didn't hand over").detail(error).hint("pgbaton vrrp status"))?;
+    answer.map_err(|error| {
+        Error::failed("the node didn't hand over").detail(error).hint("pgbaton vrrp status")
+    })?;
     report.changed = true;
     report.msg = "handed over: the virtual IP is down and PostgreSQL has stopped here".to_owned();
-    report.steps.push(StepReport::new("resign", "remove the virtual IP, stop PostgreSQL, say farewell", StepStatus::Done));
+    report.steps.push(StepReport::new(
+        "resign",
+        "remove the virtual IP, stop PostgreSQL, say farewell",
+        StepStatus::Done,
+    ));
     out.report(&report)
 }

@@ -64,7 +64,11 @@ impl Server {
             _ => {}
         }
         let failed = |error: std::io::Error| {
-            let kind = if error.kind() == std::io::ErrorKind::PermissionDenied { Kind::Permission } else { Kind::Failed };
+            let kind = if error.kind() == std::io::ErrorKind::PermissionDenied {
+                Kind::Permission
+            } else {
+                Kind::Failed
+            };
             Error::new(kind, format!("can't listen on {}", path.display()))
                 .detail(error)
                 .hint("may this user write to cluster.runtime_directory?")
@@ -82,10 +86,11 @@ impl Server {
                         continue;
                     }
                     let (tell, count) = (Arc::clone(&tell), Arc::clone(&callers));
-                    let spawned = std::thread::Builder::new().name("control-caller".to_owned()).spawn(move || {
-                        drop(serve(&stream, &*tell));
-                        count.fetch_sub(1, Ordering::Relaxed);
-                    });
+                    let spawned =
+                        std::thread::Builder::new().name("control-caller".to_owned()).spawn(move || {
+                            drop(serve(&stream, &*tell));
+                            count.fetch_sub(1, Ordering::Relaxed);
+                        });
                     if spawned.is_err() {
                         callers.fetch_sub(1, Ordering::Relaxed);
                     }

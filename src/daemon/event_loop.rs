@@ -97,7 +97,8 @@ pub fn run(parts: Parts) -> Result<()> {
     let calls = mailbox.clone();
     let control = Server::start(&control_socket, move |call| calls.send(Message::Call(call)))?;
     let database = node.start_database_threads(&mailbox)?;
-    let announcers = node.vips.iter().map(|vip| Announcer::open(&node.link, vip.address)).collect::<Result<Vec<_>>>()?;
+    let announcers =
+        node.vips.iter().map(|vip| Announcer::open(&node.link, vip.address)).collect::<Result<Vec<_>>>()?;
 
     let mut daemon = Loop {
         recorder: Recorder::new(log),
@@ -175,7 +176,12 @@ impl Loop {
     /// Removes what a dead daemon left behind, then enters the election.
     fn start(&mut self) -> Result<()> {
         let now = clock::now();
-        let text = format!("{} on {}, virtual router {}", self.node.name, self.node.link.name, self.router.config().vrid);
+        let text = format!(
+            "{} on {}, virtual router {}",
+            self.node.name,
+            self.node.link.name,
+            self.router.config().vrid
+        );
         self.note(Event::new(EventKind::Started, text));
         // A virtual IP from an earlier life: whether it belongs here is what has to be found out first.
         self.remove_vips("left over from an earlier run")?;
@@ -241,7 +247,9 @@ impl Loop {
     fn signals_arrived(&mut self, now: Moment) {
         while let Some(signal) = self.signals.read() {
             match signal {
-                Signal::SIGHUP => self.recorder.warn("SIGHUP: a changed configuration is read at the next start"),
+                Signal::SIGHUP => {
+                    self.recorder.warn("SIGHUP: a changed configuration is read at the next start")
+                }
                 _ if self.supervisor.is_some() => {
                     drop(self.notify.stopping());
                     self.tell(now, Input::Terminate);
@@ -317,9 +325,17 @@ impl Loop {
                     self.link(now, false);
                 }
                 NetEvent::AddressRemoved(address)
-                    if self.held && self.node.vips.iter().any(|vip| vip.address.address() == address.address.address()) =>
+                    if self.held
+                        && self
+                            .node
+                            .vips
+                            .iter()
+                            .any(|vip| vip.address.address() == address.address.address()) =>
                 {
-                    self.note(Event::new(EventKind::AddressLost, format!("{} was removed: putting it back", address.address)));
+                    self.note(Event::new(
+                        EventKind::AddressLost,
+                        format!("{} was removed: putting it back", address.address),
+                    ));
                     self.put_up(now);
                     self.router.announce_again(now);
                 }
@@ -369,7 +385,10 @@ impl Loop {
     fn advert(&mut self, now: Moment, from: IpAddr, advert: &Advert) {
         let farewell = advert.priority == Priority::RELEASE
             && self.router.state() == State::Backup
-            && self.router.last_heard().is_some_and(|heard| heard.from == from && heard.priority != Priority::RELEASE);
+            && self
+                .router
+                .last_heard()
+                .is_some_and(|heard| heard.from == from && heard.priority != Priority::RELEASE);
         self.router.handle_advert(now, from, advert);
         self.drain(now);
         if farewell {
@@ -438,16 +457,23 @@ impl Loop {
             RouterEvent::Contested { from, .. } => self.tell(now, Input::Contested { from }),
             RouterEvent::Overslept { by } => {
                 if self.supervisor.is_none() {
-                    self.note(Event::new(EventKind::Overslept, format!("slept {} ms too long", by.as_millis())));
+                    self.note(Event::new(
+                        EventKind::Overslept,
+                        format!("slept {} ms too long", by.as_millis()),
+                    ));
                     self.drop_vips("this process slept too long");
                 }
                 self.tell(now, Input::Overslept { by });
             }
             RouterEvent::Uncontested { from } => {
-                self.note(Event::new(EventKind::AdvertHeard, format!("{from} no longer sends adverts as Active")));
+                self.note(Event::new(
+                    EventKind::AdvertHeard,
+                    format!("{from} no longer sends adverts as Active"),
+                ));
             }
             RouterEvent::Differs { from, what } => {
-                self.recorder.warn(&format!("the adverts of {from} differ from this configuration: {what:?}"));
+                self.recorder
+                    .warn(&format!("the adverts of {from} differ from this configuration: {what:?}"));
             }
         }
     }
@@ -579,7 +605,9 @@ impl Loop {
     /// Puts the addresses up, or renews their lease: one system call each.
     fn put_up(&mut self, now: Moment) {
         for index in 0..self.node.vips.len() {
-            let Some(Vip { address, label, lease, .. }) = self.node.vips.get(index).cloned() else { continue };
+            let Some(Vip { address, label, lease, .. }) = self.node.vips.get(index).cloned() else {
+                continue;
+            };
             let options = AddressOptions { label, lease, replace: true, ..AddressOptions::default() };
             if let Err(error) = self.netlink.add_address(self.node.link.index, address, &options) {
                 self.recorder.warn(&format!("can't keep {address} on {}: {error}", self.node.link.name));
@@ -670,12 +698,8 @@ impl Loop {
             Some(supervisor) => json!(supervisor.phase()),
             None => json!(if self.held { "serving" } else { "standby" }),
         };
-        let vips: Vec<Value> = self
-            .node
-            .vips
-            .iter()
-            .map(|vip| json!({ "address": vip.address, "held": self.held }))
-            .collect();
+        let vips: Vec<Value> =
+            self.node.vips.iter().map(|vip| json!({ "address": vip.address, "held": self.held })).collect();
         json!({
             "schema": 1,
             "cluster": self.node.cluster,
@@ -731,10 +755,23 @@ impl Loop {
         // Passing phases last milliseconds; only where the node stays is worth a row.
         let passing = matches!(
             self.supervisor.as_ref().map(Supervisor::phase),
-            None | Some(Phase::Asking | Phase::Promoting | Phase::TakingUp | Phase::Confirming | Phase::Releasing | Phase::Starting)
+            None | Some(
+                Phase::Asking
+                    | Phase::Promoting
+                    | Phase::TakingUp
+                    | Phase::Confirming
+                    | Phase::Releasing
+                    | Phase::Starting
+            )
         );
         if let (false, Some(database)) = (passing, &mut self.database) {
-            database.reporter.tell(NodeStatus { node: self.node.name.clone(), vrrp_state: state, phase, reason, hint });
+            database.reporter.tell(NodeStatus {
+                node: self.node.name.clone(),
+                vrrp_state: state,
+                phase,
+                reason,
+                hint,
+            });
         }
     }
 

@@ -62,5 +62,6 @@ fn report(told: &Receiver<NodeStatus>, servers: &[ConnSettings]) {
 /// Writes the row if this server is a primary.
 fn write(server: &ConnSettings, status: &NodeStatus) -> bool {
     let deadline = Deadline::after(PATIENCE);
-    Session::connect(server, deadline).is_ok_and(|mut session| status_row::write(&mut session, status, deadline).unwrap_or(false))
+    Session::connect(server, deadline)
+        .is_ok_and(|mut session| status_row::write(&mut session, status, deadline).unwrap_or(false))
 }

@@ -86,7 +86,8 @@ impl Parts {
         let me = settings.me()?;
         let link = node_link(settings, &mut netlink, &addresses)?;
         let vips = vips_on(settings, &link, &addresses)?;
-        let router = Router::new(router_config(settings, &vips)?).map_err(|error| Error::config(error.to_string()))?;
+        let router =
+            Router::new(router_config(settings, &vips)?).map_err(|error| Error::config(error.to_string()))?;
         let database = match settings.postgres_of(me) {
             Some(postgres) => Some(database_config(settings, &postgres, &vips)?),
             None => None,
@@ -108,7 +109,15 @@ impl Parts {
         };
         runtime_directory(settings)?;
         let lock = Lock::acquire(&settings.lock_file(me), "vrrp run", LOCK_WAIT)?;
-        Ok(Self { node, router, supervisor, log, control_socket: settings.control_socket(me), notify: SdNotify::from_env()?, lock })
+        Ok(Self {
+            node,
+            router,
+            supervisor,
+            log,
+            control_socket: settings.control_socket(me),
+            notify: SdNotify::from_env()?,
+            lock,
+        })
     }
 }
 
@@ -135,7 +144,8 @@ impl Node {
         let Some(config) = &self.database else { return Ok(None) };
         let failed = |error: std::io::Error| Error::failed("can't start a thread").detail(error);
         let seen = mailbox.clone();
-        let watch = Watch::start(config.watch.clone(), move |look| seen.send(Message::Seen(look))).map_err(failed)?;
+        let watch =
+            Watch::start(config.watch.clone(), move |look| seen.send(Message::Seen(look))).map_err(failed)?;
         let told = mailbox.clone();
         let jobs = worker::start(config.plan.clone(), move |news| {
             told.send(Message::Worker(news));
@@ -156,18 +166,22 @@ pub fn node_link(settings: &Settings, netlink: &mut Netlink, addresses: &[Addres
     };
     let links = netlink.links()?;
     let link = match settings.interface_of(me) {
-        Some(name) => links
-            .into_iter()
-            .find(|link| link.name == name)
-            .ok_or_else(|| Error::config(format!("there is no interface \"{name}\"")).hint("ip -brief link"))?,
+        Some(name) => links.into_iter().find(|link| link.name == name).ok_or_else(|| {
+            Error::config(format!("there is no interface \"{name}\"")).hint("ip -brief link")
+        })?,
         None => links
             .into_iter()
             .find(|link| link.index == carrier.index)
             .ok_or_else(|| Error::failed("the interface went away"))?,
     };
     if link.index != carrier.index {
-        return Err(Error::config(format!("interface \"{}\" doesn't have the address {} of {}", link.name, me.address, me.name))
-            .hint("adverts are sent from that address: name the interface that has it, or leave vrrp.interface out"));
+        return Err(Error::config(format!(
+            "interface \"{}\" doesn't have the address {} of {}",
+            link.name, me.address, me.name
+        ))
+        .hint(
+            "adverts are sent from that address: name the interface that has it, or leave vrrp.interface out",
+        ));
     }
     Ok(link)
 }
@@ -177,9 +191,12 @@ fn vips_on(settings: &Settings, link: &Link, addresses: &[Address]) -> Result<Ve
     let mut vips = Vec::new();
     for vip in &settings.vips {
         if vip.interface.as_deref().is_some_and(|interface| interface != link.name) {
-            return Err(Error::config(format!("{} is to be on another interface than the adverts", vip.address))
-                .detail(format!("adverts go out on {}", link.name))
-                .hint("remove the interface of the [[vip]], or set vrrp.interface to it"));
+            return Err(Error::config(format!(
+                "{} is to be on another interface than the adverts",
+                vip.address
+            ))
+            .detail(format!("adverts go out on {}", link.name))
+            .hint("remove the interface of the [[vip]], or set vrrp.interface to it"));
         }
         let inside = addresses.iter().any(|address| {
             address.index == link.index
@@ -187,7 +204,11 @@ fn vips_on(settings: &Settings, link: &Link, addresses: &[Address]) -> Result<Ve
                 && address.address.contains(vip.address.address())
         });
         if !inside {
-            return Err(outside_subnet(vip.address, &link.name, addresses.iter().filter(|a| a.index == link.index)));
+            return Err(outside_subnet(
+                vip.address,
+                &link.name,
+                addresses.iter().filter(|a| a.index == link.index),
+            ));
         }
         vips.push(Vip {
             address: vip.address,
@@ -207,7 +228,11 @@ pub fn outside_subnet<'a>(
 ) -> Error {
     let have: Vec<String> = addresses.map(|address| address.address.to_string()).collect();
     Error::config(format!("{vip} isn't in a network of {interface}"))
-        .detail(if have.is_empty() { format!("{interface} has no address") } else { format!("{interface} has {}", have.join(", ")) })
+        .detail(if have.is_empty() {
+            format!("{interface} has no address")
+        } else {
+            format!("{interface} has {}", have.join(", "))
+        })
         .hint("clients could not reach it there: correct the address, its prefix length or the interface")
 }
 
@@ -219,7 +244,12 @@ fn router_config(settings: &Settings, vips: &[Vip]) -> Result<RouterConfig> {
     let mut config = if settings.postgres.is_some() {
         RouterConfig::guarded(vrid, me.address, addresses)
     } else {
-        RouterConfig { preempt: settings.vrrp.preempt, preempt_delay: settings.vrrp.preempt_delay, accept: true, ..RouterConfig::new(vrid, me.address, addresses) }
+        RouterConfig {
+            preempt: settings.vrrp.preempt,
+            preempt_delay: settings.vrrp.preempt_delay,
+            accept: true,
+            ..RouterConfig::new(vrid, me.address, addresses)
+        }
     };
     config.priority = Priority(me.priority.unwrap_or(SPARE_PRIORITY));
     config.interval = AdverInterval::from_duration(settings.vrrp.advert_interval).map_err(bad)?;
@@ -306,7 +336,11 @@ pub fn control_path(settings: &mut Settings) -> Result<PathBuf> {
 }
 
 /// Asks the local daemon.
-pub fn ask_daemon(settings: &mut Settings, request: control::Request, patience: Duration) -> Result<serde_json::Value> {
+pub fn ask_daemon(
+    settings: &mut Settings,
+    request: control::Request,
+    patience: Duration,
+) -> Result<serde_json::Value> {
     let path = control_path(settings)?;
     control::ask(&path, request, crate::host::clock::Deadline::after(patience))
 }

@@ -108,11 +108,13 @@ fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -
             let protected = world.server()?.data().has_standby_signal();
             (build::serve(epoch, Some(protected), &vips), config.connect_within * 2)
         }
-        Job::Release { stop } => {
-            (build::release(&config.vips, stop.then_some(config.stop)), config.stop.fast + config.stop.immediate * 3)
-        }
+        Job::Release { stop } => (
+            build::release(&config.vips, stop.then_some(config.stop)),
+            config.stop.fast + config.stop.immediate * 3,
+        ),
     };
-    let outcome = apply::apply(&plan, world, Deadline::after(within), &mut |progress| tell(Told::Progress(progress)));
+    let outcome =
+        apply::apply(&plan, world, Deadline::after(within), &mut |progress| tell(Told::Progress(progress)));
     match outcome.error {
         None => Ok(()),
         Some(error) => Err(error),
@@ -120,10 +122,17 @@ fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -
 }
 
 /// Looks at the server once more, on the session that will promote it.
-fn promotion_facts(world: &mut World, config: &PlanConfig, term: crate::pg::epoch::Term) -> Result<Promotion> {
+fn promotion_facts(
+    world: &mut World,
+    config: &PlanConfig,
+    term: crate::pg::epoch::Term,
+) -> Result<Promotion> {
     let server = world.server()?;
     let on_disk = server.read_intent()?;
-    let seen = facts::observe(server.session(Deadline::after(config.connect_within))?, Deadline::after(config.connect_within))?;
+    let seen = facts::observe(
+        server.session(Deadline::after(config.connect_within))?,
+        Deadline::after(config.connect_within),
+    )?;
     let protected = server.data().has_standby_signal();
     // An intent whose promotion never came to be is drawn anew: its term may be too low by now.
     let on_disk = on_disk.filter(|intent| intent.term >= term);
@@ -163,7 +172,10 @@ impl Askers {
             let (node, conn, open, tell) = (node.clone(), conn.clone(), Arc::clone(open), tell.clone());
             if open.fetch_add(1, Ordering::Relaxed) >= MOST_OPEN_QUESTIONS {
                 open.fetch_sub(1, Ordering::Relaxed);
-                tell(PeerView { node, answer: PeerAnswer::Silent("earlier questions still hang".to_owned()) });
+                tell(PeerView {
+                    node,
+                    answer: PeerAnswer::Silent("earlier questions still hang".to_owned()),
+                });
                 continue;
             }
             let count = Arc::clone(&open);
@@ -180,7 +192,12 @@ impl Askers {
 }
 
 /// Asks the link whether anyone has one of the addresses, on a thread of its own.
-pub(super) fn probe(link: Link, vips: Vec<IpAddr>, wait: Duration, tell: impl FnOnce(Option<Mac>) + Send + 'static) {
+pub(super) fn probe(
+    link: Link,
+    vips: Vec<IpAddr>,
+    wait: Duration,
+    tell: impl FnOnce(Option<Mac>) + Send + 'static,
+) {
     let until = Deadline::at(clock::now() + wait);
     let spawned = std::thread::Builder::new().name("probe".to_owned()).spawn(move || {
         let addresses: Vec<Ipv4Addr> = vips

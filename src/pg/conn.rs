@@ -255,12 +255,16 @@ impl Session {
             // The daemon locks its memory: the default of 2 MiB for each would count.
             .stack_size(512 * 1024)
             .spawn(move || live(config, &host, &ready, &inbox))
-            .map_err(|error| ConnError::Other("XX000".to_owned(), format!("can't start a thread: {error}")))?;
+            .map_err(|error| {
+                ConnError::Other("XX000".to_owned(), format!("can't start a thread: {error}"))
+            })?;
         match connected.recv_timeout(deadline.left()) {
             Ok(Ok(())) => Ok(Self { jobs: Some(jobs), thread: Some(thread), place, spent: None }),
             Ok(Err(error)) => Err(error),
             Err(RecvTimeoutError::Timeout) => Err(ConnError::Timeout(place)),
-            Err(RecvTimeoutError::Disconnected) => Err(ConnError::Lost("the session's thread ended".to_owned())),
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(ConnError::Lost("the session's thread ended".to_owned()))
+            }
         }
     }
 
@@ -307,7 +311,8 @@ impl Session {
         }
         let (answer, reply) = channel();
         let sent = self.jobs.as_ref().is_some_and(|jobs| jobs.send(Job { sql, answer }).is_ok());
-        let result = if sent { reply.recv_timeout(deadline.left()) } else { Err(RecvTimeoutError::Disconnected) };
+        let result =
+            if sent { reply.recv_timeout(deadline.left()) } else { Err(RecvTimeoutError::Disconnected) };
         let result = match result {
             Ok(result) => result,
             Err(RecvTimeoutError::Timeout) => Err(ConnError::Timeout(self.place.clone())),

@@ -142,7 +142,8 @@ impl LocalView {
     /// position while its receiver was alive; the receiver's own word comes first.
     pub fn from_facts(facts: &ServerFacts, remembered: Option<LastKnown>) -> Self {
         let told = facts.receiver.as_ref().and_then(|receiver| {
-            let age = receiver.last_message_age.and_then(|age| Duration::try_from_secs_f64(age.max(0.0)).ok());
+            let age =
+                receiver.last_message_age.and_then(|age| Duration::try_from_secs_f64(age.max(0.0)).ok());
             receiver.latest_end_lsn.map(|end| LastKnown { end, age })
         });
         let standby = facts.standby.as_ref();
@@ -395,7 +396,11 @@ pub fn evaluate(
 
 /// Returns the term a promotion would take: higher than any that is known of.
 pub fn next_term(local: &LocalView, peers: &[PeerView]) -> Term {
-    servers(local, peers).filter_map(|(_, _, server)| server.term).chain(local.term).max().map_or(Term(1), Term::next)
+    servers(local, peers)
+        .filter_map(|(_, _, server)| server.term)
+        .chain(local.term)
+        .max()
+        .map_or(Term(1), Term::next)
 }
 
 /// Returns whether nothing refuses.
@@ -434,7 +439,8 @@ fn servers<'a>(
     local: &'a LocalView,
     peers: &'a [PeerView],
 ) -> impl Iterator<Item = (&'a str, bool, PeerServer)> + 'a {
-    let stranger = |server: &PeerServer| matches!((server.system_id, local.system_id), (Some(a), Some(b)) if a != b);
+    let stranger =
+        |server: &PeerServer| matches!((server.system_id, local.system_id), (Some(a), Some(b)) if a != b);
     peers.iter().filter_map(move |peer| {
         let (primary, server) = match &peer.answer {
             PeerAnswer::Primary(server) => (true, *server),
@@ -459,8 +465,10 @@ fn system_id(local: &LocalView, peers: &[PeerView], policy: &Policy) -> Said {
             .hint("may the role execute pg_control_system()?");
     };
     if let Some(expected) = policy.system_id.filter(|expected| *expected != mine) {
-        return Said::refuse(format!("this server's system identifier is {mine}, the cluster's is {expected}"))
-            .hint("does postgres.data_dir point at the right cluster?");
+        return Said::refuse(format!(
+            "this server's system identifier is {mine}, the cluster's is {expected}"
+        ))
+        .hint("does postgres.data_dir point at the right cluster?");
     }
     let other = peers.iter().find_map(|peer| match &peer.answer {
         PeerAnswer::Primary(server) | PeerAnswer::Standby(server) => {
@@ -502,10 +510,8 @@ fn lag(local: &LocalView, policy: &Policy) -> Said {
     let missing = local.missing().unwrap_or(u64::MAX);
     let why = bound(missing, known);
     match policy.max_lag {
-        Some(most) if missing > most => {
-            Said::refuse(format!("{why}; at most {most} bytes are allowed"))
-                .hint("can the rest be had from the old primary, or from another standby?")
-        }
+        Some(most) if missing > most => Said::refuse(format!("{why}; at most {most} bytes are allowed"))
+            .hint("can the rest be had from the old primary, or from another standby?"),
         _ if missing > 0 => Said::warn(why),
         _ => Said::pass(why),
     }
@@ -513,9 +519,10 @@ fn lag(local: &LocalView, policy: &Policy) -> Said {
 
 /// What may be lost, in words.
 fn bound(missing: u64, known: LastKnown) -> String {
-    let age = known
-        .age
-        .map_or_else(|| "told at an unknown time".to_owned(), |age| format!("told {:.1} s ago", age.as_secs_f64()));
+    let age = known.age.map_or_else(
+        || "told at an unknown time".to_owned(),
+        |age| format!("told {:.1} s ago", age.as_secs_f64()),
+    );
     format!("{missing} bytes are missing up to the primary's last known position {}, {age}", known.end)
 }
 
@@ -544,7 +551,9 @@ fn peer_primary(local: &LocalView, peers: &[PeerView]) -> Said {
     for (node, _, server) in servers(local, peers).filter(|(_, primary, _)| *primary) {
         // Without terms on both sides, the one that runs is right.
         match (server.term, local.term) {
-            (theirs, Some(mine)) if theirs.is_some_and(|theirs| theirs < mine) => old = Some((node, theirs, mine)),
+            (theirs, Some(mine)) if theirs.is_some_and(|theirs| theirs < mine) => {
+                old = Some((node, theirs, mine))
+            }
             _ => {
                 let term = server.term.map_or_else(String::new, |term| format!(" in term {term}"));
                 return Said::refuse(format!("node \"{node}\" is alive as a primary{term}")).hint(format!(
@@ -643,7 +652,9 @@ fn timeline_unique(peers: &[PeerView], evidence: &Evidence) -> Said {
         Histories::Missing(nodes) => {
             let whose = if nodes.is_empty() { "the peers'".to_owned() } else { nodes.join(", ") };
             // No refusal: a dead peer's can't be had, and the epoch's random id tells twins apart afterwards.
-            Said::pass(format!("{whose} history files weren't compared; the epoch's random id tells twins apart"))
+            Said::pass(format!(
+                "{whose} history files weren't compared; the epoch's random id tells twins apart"
+            ))
         }
     }
 }

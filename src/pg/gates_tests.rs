@@ -22,7 +22,13 @@ fn local() -> LocalView {
 }
 
 fn server() -> PeerServer {
-    PeerServer { term: Some(Term(5)), promotion_id: None, timeline: Timeline::new(3), end: Some(Lsn(1000)), system_id: Some(ID) }
+    PeerServer {
+        term: Some(Term(5)),
+        promotion_id: None,
+        timeline: Timeline::new(3),
+        end: Some(Lsn(1000)),
+        system_id: Some(ID),
+    }
 }
 
 fn peer(answer: PeerAnswer) -> Vec<PeerView> {
@@ -144,7 +150,11 @@ fn another_cluster_is_refused() {
     assert_eq!(hold(Gate::SystemId, &stranger, &[]), Verdict::Refuse);
     assert_eq!(hold(Gate::SystemId, &LocalView { system_id: None, ..local() }, &[]), Verdict::Refuse);
     let peers = peer(PeerAnswer::Standby(PeerServer { system_id: Some(SystemId(7)), ..server() }));
-    assert_eq!(hold(Gate::SystemId, &local(), &peers), Verdict::Warn, "the configuration knows which is right");
+    assert_eq!(
+        hold(Gate::SystemId, &local(), &peers),
+        Verdict::Warn,
+        "the configuration knows which is right"
+    );
     let unnamed = Policy { system_id: None, ..policy(Availability::Hold) };
     let verdicts = evaluate(&local(), &peers, &unnamed, &evidence());
     assert_eq!(of(Gate::SystemId, &verdicts).verdict, Verdict::Refuse);
@@ -153,6 +163,7 @@ fn another_cluster_is_refused() {
 #[test]
 fn a_stranger_s_terms_and_positions_count_for_nothing() {
     let stranger = PeerServer {
+        promotion_id: None,
         system_id: Some(SystemId(7)),
         term: Some(Term(99)),
         timeline: Timeline::new(99),
@@ -263,6 +274,7 @@ fn names_are_read_back_and_unknown_ones_are_refused() {
 fn any_server() -> impl Strategy<Value = PeerServer> {
     (prop::option::of(0u64..4), 1u32..4, prop::option::of(0u64..4), prop::option::of(41u64..43)).prop_map(
         |(term, timeline, end, id)| PeerServer {
+            promotion_id: None,
             term: term.map(Term),
             timeline: Timeline::new(timeline),
             end: end.map(Lsn),

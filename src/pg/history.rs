@@ -178,7 +178,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    const THIRD: &str = "1\t0/40000A0\tno recovery target specified\n\n2\t0/4000FA0\tno recovery target specified\n";
+    const THIRD: &str =
+        "1\t0/40000A0\tno recovery target specified\n\n2\t0/4000FA0\tno recovery target specified\n";
 
     #[test]
     fn a_file_with_blank_lines_and_comments_is_read() {

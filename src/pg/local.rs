@@ -58,7 +58,8 @@ impl LocalServer {
 
     /// Writes the intent down, durably, before the promotion it is about.
     pub fn write_intent(&self, intent: &Intent) -> Result<()> {
-        let text = serde_json::to_vec(intent).map_err(|error| Error::failed("can't write the intent").detail(error))?;
+        let text = serde_json::to_vec(intent)
+            .map_err(|error| Error::failed("can't write the intent").detail(error))?;
         files::write_atomic_as(&self.intent_path(), &text, INTENT_MODE, Owner::LikeDirectory)
     }
 

@@ -198,7 +198,8 @@ mod tests {
     fn positions_are_read_as_postgresql_writes_them() {
         assert_eq!("0/40000A0".parse(), Ok(Lsn(0x0400_00A0)));
         assert_eq!("16/b374d848".parse(), Ok(Lsn(0x16_B374_D848)));
-        for bad in ["", "/", "0/", "/0", "0", "0/0/0", "0x1/2", "+1/2", "123456789/0", "0/-1", " 0/1", "g/0"] {
+        for bad in ["", "/", "0/", "/0", "0", "0/0/0", "0x1/2", "+1/2", "123456789/0", "0/-1", " 0/1", "g/0"]
+        {
             assert!(bad.parse::<Lsn>().is_err(), "{bad}");
         }
     }

@@ -84,7 +84,9 @@ pub fn promote(session: &mut Session, within: Deadline, observer: &mut dyn FnMut
         }
         observer(Stage::Replaying(state.replayed));
         if within.passed() {
-            return Err(not_finished().detail(format!("replayed up to {}", state.replayed.unwrap_or_default())));
+            return Err(
+                not_finished().detail(format!("replayed up to {}", state.replayed.unwrap_or_default()))
+            );
         }
         if nudge_at.is_some_and(|at| now() >= at) {
             match setting::reload(session, within) {
@@ -168,11 +170,12 @@ fn not_finished() -> Error {
 fn unanswered(error: ConnError, requested: bool) -> Error {
     match (&error, requested) {
         (ConnError::Timeout(_), true) => not_finished().detail(&error),
-        (ConnError::Lost(_), true) => {
-            Error::new(Kind::TryAgain, "the connection was lost during the promotion; the server may still finish it")
-                .detail(&error)
-                .hint("pgbaton cluster status")
-        }
+        (ConnError::Lost(_), true) => Error::new(
+            Kind::TryAgain,
+            "the connection was lost during the promotion; the server may still finish it",
+        )
+        .detail(&error)
+        .hint("pgbaton cluster status"),
         _ => error.into(),
     }
 }
@@ -222,10 +225,11 @@ pub fn record_epoch(session: &mut Session, epoch: &Epoch, deadline: Deadline) ->
     match rows.get(1) {
         Some(row) if row.is_true(0) => Ok(Recorded::Written),
         Some(_) => Ok(Recorded::Unchanged),
-        None => {
-            Err(Error::refused(format!("term {} (change {}) is another promotion's", epoch.term, epoch.change))
-                .hint("pgbaton cluster status"))
-        }
+        None => Err(Error::refused(format!(
+            "term {} (change {}) is another promotion's",
+            epoch.term, epoch.change
+        ))
+        .hint("pgbaton cluster status")),
     }
 }
 

@@ -140,7 +140,8 @@ impl DataDirectory {
         let meta = fs::metadata(path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::config(format!("there is no data directory \"{shown}\"")),
             io::ErrorKind::PermissionDenied => {
-                Error::new(Kind::Permission, format!("can't look at the data directory \"{shown}\"")).detail(error)
+                Error::new(Kind::Permission, format!("can't look at the data directory \"{shown}\""))
+                    .detail(error)
             }
             _ => Error::failed(format!("can't look at the data directory \"{shown}\"")).detail(error),
         })?;
@@ -154,16 +155,19 @@ impl DataDirectory {
                 .hint(format!("run this as {owner} or root")));
         }
         if meta.mode() & 0o027 != 0 {
-            return Err(Error::config(format!("the permissions of the data directory \"{shown}\" are too wide"))
-                .detail(format!("{:04o}", meta.mode() & 0o7777))
-                .hint(format!("chmod 0700 {shown}")));
+            return Err(Error::config(format!(
+                "the permissions of the data directory \"{shown}\" are too wide"
+            ))
+            .detail(format!("{:04o}", meta.mode() & 0o7777))
+            .hint(format!("chmod 0700 {shown}")));
         }
         let version = read_optional(&path.join("PG_VERSION"), 64)?
             .ok_or_else(|| Error::config(format!("\"{shown}\" isn't a data directory: no PG_VERSION")))?;
         let version = String::from_utf8_lossy(&version);
-        let major = version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {
-            Error::config(format!("PG_VERSION of \"{shown}\" holds no version")).detail(version.trim())
-        })?;
+        let major =
+            version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {
+                Error::config(format!("PG_VERSION of \"{shown}\" holds no version")).detail(version.trim())
+            })?;
         // The same folder by every name, as the processes' working directories show it.
         let path = fs::canonicalize(path)
             .map_err(|error| Error::failed(format!("can't resolve \"{shown}\"")).detail(error))?;
@@ -223,7 +227,7 @@ impl DataDirectory {
         if self.has_standby_signal() {
             return Ok(false);
         }
-        write_atomic_as(&self.path.join("standby.signal"), b"", 0o600, Owner::OfDirectory)?;
+        write_atomic_as(&self.path.join("standby.signal"), b"", 0o600, Owner::LikeDirectory)?;
         Ok(true)
     }
 
@@ -347,7 +351,8 @@ impl DataDirectory {
             if let Some(postmaster) = self.postmaster()? {
                 killed += u32::from(end(&postmaster.handle, deadline)?);
             }
-            let (loggers, others): (Vec<u32>, Vec<u32>) = self.processes()?.into_iter().partition(|pid| is_logger(*pid));
+            let (loggers, others): (Vec<u32>, Vec<u32>) =
+                self.processes()?.into_iter().partition(|pid| is_logger(*pid));
             for pid in &others {
                 if let Some(handle) = self.held(*pid)? {
                     killed += u32::from(end(&handle, deadline)?);
@@ -495,7 +500,8 @@ fn log_since(log: &Path, length: u64) -> String {
     let bytes = read_limited(log, 64 * 1024 * 1024).unwrap_or_default();
     let new = usize::try_from(length).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
     let text = String::from_utf8_lossy(new);
-    let telling = |line: &&str| ["FATAL:", "PANIC:", "DETAIL:", "HINT:"].iter().any(|word| line.contains(word));
+    let telling =
+        |line: &&str| ["FATAL:", "PANIC:", "DETAIL:", "HINT:"].iter().any(|word| line.contains(word));
     let lines: Vec<&str> = text.lines().filter(telling).map(str::trim).collect();
     // The last ones: those before are of earlier attempts.
     let skip = lines.len().saturating_sub(4);
@@ -541,7 +547,10 @@ mod tests {
         fs::set_permissions(&base, fs::Permissions::from_mode(0o700)).unwrap();
         assert!(message(&base).ends_with("isn't a data directory: no PG_VERSION"));
         fs::write(base.join("PG_VERSION"), "17\n").unwrap();
-        assert_eq!(message(&base.join("PG_VERSION")), format!("\"{}\" isn't a directory", base.join("PG_VERSION").display()));
+        assert_eq!(
+            message(&base.join("PG_VERSION")),
+            format!("\"{}\" isn't a directory", base.join("PG_VERSION").display())
+        );
         let data = DataDirectory::open(&base).unwrap();
         assert_eq!(data.version(), 17);
         assert!(data.postmaster().unwrap().is_none() && data.orphans().unwrap().is_empty());

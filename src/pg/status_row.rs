@@ -27,7 +27,10 @@ const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS pgbaton; \
 
 /// Writes the row; false when this server is not a primary.
 pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> Result<bool, ConnError> {
-    let rows = session.query("SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.to_regclass('pgbaton.node_status')::text", deadline)?;
+    let rows = session.query(
+        "SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.to_regclass('pgbaton.node_status')::text",
+        deadline,
+    )?;
     let first = rows.first();
     if first.and_then(|row| row.get(0)) != Some("false") {
         return Ok(false);

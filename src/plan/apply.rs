@@ -11,8 +11,8 @@ use crate::net::arp::ArpSocket;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
 use crate::net::vip;
 use crate::output::report::{StepReport, StepStatus};
-use crate::pg::local::LocalServer;
 use crate::pg::epoch::{self, Epoch};
+use crate::pg::local::LocalServer;
 use crate::pg::promote::{self, Promoted, Recorded};
 use crate::pg::server::Stopped;
 use crate::units::{InterfaceAddress, Moment};
@@ -94,7 +94,8 @@ impl World {
     /// Returns the local server.
     pub fn server(&mut self) -> Result<&mut LocalServer> {
         self.server.as_mut().ok_or_else(|| {
-            Error::config("no PostgreSQL is configured").hint("add a [postgres] section with data_directory, or pass --data-directory")
+            Error::config("no PostgreSQL is configured")
+                .hint("add a [postgres] section with data_directory, or pass --data-directory")
         })
     }
 
@@ -113,14 +114,20 @@ impl World {
     /// Carries out one step.
     fn apply(&mut self, step: &Step, deadline: Deadline) -> Result<Applied> {
         match step {
-            Step::ProbeAddress { vip, interface, wait } => self.probe(*vip, interface, deadline.within(*wait)),
+            Step::ProbeAddress { vip, interface, wait } => {
+                self.probe(*vip, interface, deadline.within(*wait))
+            }
             Step::AddAddress { vip, interface, label, lease } => {
                 self.add_address(*vip, interface, label.as_deref(), *lease)
             }
             Step::Announce { vip, interface } => {
                 let link = self.link(interface)?;
                 vip::announce(&link, *vip)?;
-                Ok(Applied::changed(format!("{} is at {}", vip.address(), link.mac.map_or_else(String::new, |mac| mac.to_string()))))
+                Ok(Applied::changed(format!(
+                    "{} is at {}",
+                    vip.address(),
+                    link.mac.map_or_else(String::new, |mac| mac.to_string())
+                )))
             }
             Step::RemoveAddress { vip, interface } => {
                 let link = self.link(interface)?;
@@ -136,7 +143,8 @@ impl World {
             Step::Promote { within } => {
                 let session = self.server()?.session(deadline)?;
                 let promoted = promote::promote(session, deadline.within(*within), &mut |_| {})?;
-                let detail = format!("timeline {}, {:.1} ms", promoted.timeline, promoted.took.as_secs_f64() * 1000.0);
+                let detail =
+                    format!("timeline {}, {:.1} ms", promoted.timeline, promoted.took.as_secs_f64() * 1000.0);
                 let changed = promoted.changed;
                 self.promoted = Some(promoted);
                 Ok(if changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
@@ -198,7 +206,12 @@ impl World {
         lease: Option<Duration>,
     ) -> Result<Applied> {
         let link = self.link(interface)?;
-        let options = AddressOptions { label: label.map(str::to_owned), lease, replace: true, ..AddressOptions::default() };
+        let options = AddressOptions {
+            label: label.map(str::to_owned),
+            lease,
+            replace: true,
+            ..AddressOptions::default()
+        };
         Ok(match self.netlink()?.add_address(link.index, vip, &options)? {
             Change::Unchanged => Applied::unchanged(format!("{interface} has it")),
             Change::Replaced => Applied::unchanged(format!("{interface} has it; the lease was renewed")),
@@ -213,7 +226,8 @@ impl World {
             None => promote::promote(self.server()?.session(deadline)?, deadline, &mut |_| {})?,
         };
         let server = self.server()?;
-        let start_lsn = promoted.start_lsn.or_else(|| server.start_of(promoted.timeline)).unwrap_or(promoted.lsn);
+        let start_lsn =
+            promoted.start_lsn.or_else(|| server.start_of(promoted.timeline)).unwrap_or(promoted.lsn);
         let epoch = Epoch {
             term: intent.term,
             change: 0,
@@ -237,9 +251,15 @@ impl World {
 }
 
 /// Carries out what is needed of a plan; tells `observe` of each step.
-pub fn apply(plan: &Plan, world: &mut World, deadline: Deadline, observe: &mut dyn FnMut(Progress)) -> Outcome {
+pub fn apply(
+    plan: &Plan,
+    world: &mut World,
+    deadline: Deadline,
+    observe: &mut dyn FnMut(Progress),
+) -> Outcome {
     world.promoted = None;
-    let mut outcome = Outcome { steps: Vec::new(), changed: false, warnings: plan.warnings.clone(), error: None };
+    let mut outcome =
+        Outcome { steps: Vec::new(), changed: false, warnings: plan.warnings.clone(), error: None };
     for item in &plan.items {
         let step = item.step.name();
         if outcome.error.is_some() {
@@ -315,6 +335,7 @@ pub fn first_intent(node: &str, term: epoch::Term) -> Result<Intent> {
 /// Draws a promotion id.
 pub fn epoch_id() -> Result<epoch::PromotionId> {
     let mut bytes = [0_u8; 16];
-    getrandom::fill(&mut bytes).map_err(|error| Error::failed("can't draw a random promotion id").detail(error))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Error::failed("can't draw a random promotion id").detail(error))?;
     Ok(epoch::PromotionId::from_random(bytes))
 }

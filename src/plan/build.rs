@@ -57,7 +57,8 @@ pub fn vip_up(vips: &[(Vip, VipSeen)], options: UpOptions) -> Plan {
 
 /// Plans `vip down`: remove each address.
 pub fn vip_down(vips: &[(Vip, VipSeen)]) -> Plan {
-    let mut plan = Plan::new("vip down", format!("this node doesn't have {}", list(vips.iter().map(|(vip, _)| vip))));
+    let mut plan =
+        Plan::new("vip down", format!("this node doesn't have {}", list(vips.iter().map(|(vip, _)| vip))));
     for (vip, seen) in vips {
         remove_address(&mut plan, vip, Some(seen));
     }
@@ -87,7 +88,10 @@ pub struct Promotion {
 
 /// Plans `pg promote`: intent, promotion, epoch row, protection, slots; and the checkpoint at the end.
 pub fn promote(facts: &Promotion) -> Plan {
-    let mut plan = Plan::new("pg promote", format!("{} is the primary of term {}", facts.intent.node, facts.intent.term));
+    let mut plan = Plan::new(
+        "pg promote",
+        format!("{} is the primary of term {}", facts.intent.node, facts.intent.term),
+    );
     promotion_steps(&mut plan, facts);
     finish_promotion(&mut plan, facts);
     plan
@@ -149,10 +153,12 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
     }
     let promoted = (!facts.in_recovery).then(|| "the server is the primary".to_owned());
     plan.step(Step::Promote { within: facts.within }, promoted);
-    let recorded = facts.epoch_recorded.then(|| format!("the database has the row of term {}", facts.intent.term));
+    let recorded =
+        facts.epoch_recorded.then(|| format!("the database has the row of term {}", facts.intent.term));
     plan.step(Step::RecordEpoch(facts.intent.clone()), recorded);
     if facts.protect_start {
-        let protected = (facts.protected && !facts.in_recovery).then(|| "standby.signal is in place".to_owned());
+        let protected =
+            (facts.protected && !facts.in_recovery).then(|| "standby.signal is in place".to_owned());
         plan.step(Step::ProtectStart, protected);
     }
 }
@@ -219,7 +225,11 @@ mod tests {
     fn promotion() -> Promotion {
         Promotion {
             in_recovery: true,
-            intent: Intent { node: "node2".to_owned(), term: Term(2), promotion_id: PromotionId::from_random([7; 16]) },
+            intent: Intent {
+                node: "node2".to_owned(),
+                term: Term(2),
+                promotion_id: PromotionId::from_random([7; 16]),
+            },
             epoch_recorded: false,
             intent_on_disk: false,
             within: Duration::from_secs(30),
@@ -256,8 +266,13 @@ mod tests {
 
     #[test]
     fn a_promotion_that_is_complete_changes_nothing() {
-        let facts =
-            Promotion { in_recovery: false, epoch_recorded: true, protected: true, slots: vec![], ..promotion() };
+        let facts = Promotion {
+            in_recovery: false,
+            epoch_recorded: true,
+            protected: true,
+            slots: vec![],
+            ..promotion()
+        };
         assert!(!promote(&facts).changes());
     }
 

@@ -61,6 +61,8 @@ impl Plan {
 
     /// Returns whether anything is left to do.
     pub fn changes(&self) -> bool {
-        self.items.iter().any(|item| item.need == Need::Needed && !matches!(item.step, Step::ProbeAddress { .. }))
+        self.items
+            .iter()
+            .any(|item| item.need == Need::Needed && !matches!(item.step, Step::ProbeAddress { .. }))
     }
 }

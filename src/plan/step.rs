@@ -110,7 +110,10 @@ impl Step {
 
     /// Returns whether the plan goes on when this step fails: the service works without it, with a warning.
     pub const fn optional(&self) -> bool {
-        matches!(self, Self::Announce { .. } | Self::EnsureSlots { .. } | Self::Checkpoint | Self::ClearIntent)
+        matches!(
+            self,
+            Self::Announce { .. } | Self::EnsureSlots { .. } | Self::Checkpoint | Self::ClearIntent
+        )
     }
 }
 
@@ -119,7 +122,12 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ProbeAddress { vip, interface, wait } => {
-                write!(f, "ask the link on {interface} for {} ms whether anyone has {}", wait.as_millis(), vip.address())
+                write!(
+                    f,
+                    "ask the link on {interface} for {} ms whether anyone has {}",
+                    wait.as_millis(),
+                    vip.address()
+                )
             }
             Self::AddAddress { vip, interface, lease, .. } => {
                 write!(f, "add {vip} to {interface}")?;
@@ -133,12 +141,16 @@ impl fmt::Display for Step {
                 write!(f, "announce {} on {interface} by {how}", vip.address())
             }
             Self::RemoveAddress { vip, interface } => write!(f, "remove {vip} from {interface}"),
-            Self::RecordIntent(intent) => write!(f, "write down the intent: term {} for {}", intent.term, intent.node),
+            Self::RecordIntent(intent) => {
+                write!(f, "write down the intent: term {} for {}", intent.term, intent.node)
+            }
             Self::Promote { within } => {
                 write!(f, "promote the standby and wait up to {} s until it is writable", within.as_secs())
             }
             Self::RecordEpoch(intent) => write!(f, "commit the epoch row of term {}", intent.term),
-            Self::ProtectStart => f.write_str("keep standby.signal in place, so that no start is writable by itself"),
+            Self::ProtectStart => {
+                f.write_str("keep standby.signal in place, so that no start is writable by itself")
+            }
             Self::EnsureSlots { names } => write!(f, "create the replication slots {}", names.join(", ")),
             Self::ClearIntent => f.write_str("take the intent away"),
             Self::Checkpoint => f.write_str("write a checkpoint"),
@@ -157,7 +169,10 @@ fn as_millis<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result
 }
 
 #[expect(clippy::ref_option, reason = "serde calls it with a reference to the field")]
-fn as_optional_millis<S: serde::Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+fn as_optional_millis<S: serde::Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     match duration {
         Some(duration) => as_millis(duration, serializer),
         None => serializer.serialize_none(),

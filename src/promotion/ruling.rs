@@ -53,7 +53,10 @@ pub fn rule(local: &LocalView, peers: &[PeerView], availability: Availability) -
             )),
         },
         Availability::Hold => Ruling::Hold {
-            why: format!("can't know whether term {} is still the newest: {unknown} doesn't answer", local.term.unwrap_or_default()),
+            why: format!(
+                "can't know whether term {} is still the newest: {unknown} doesn't answer",
+                local.term.unwrap_or_default()
+            ),
             hint: format!(
                 "start PostgreSQL on {unknown} (as a standby), or, if it is dead for good, set guard.availability = \"prefer\""
             ),
@@ -71,7 +74,8 @@ fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
     if matches!((server.system_id, local.system_id), (Some(theirs), Some(mine)) if theirs != mine) {
         return Some(Ruling::Hold {
             why: format!("{} belongs to another database cluster (its system identifier differs)", peer.node),
-            hint: "is the address of the node right, and was its data folder copied from this cluster?".to_owned(),
+            hint: "is the address of the node right, and was its data folder copied from this cluster?"
+                .to_owned(),
         });
     }
     let (mine, theirs) = (local.term.unwrap_or_default(), server.term.unwrap_or_default());

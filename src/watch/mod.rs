@@ -46,7 +46,10 @@ impl Watch {
     ///
     /// # Errors
     /// When the thread can't be started.
-    pub fn start(config: Config, mut tell: impl FnMut(Seen) -> bool + Send + 'static) -> std::io::Result<Self> {
+    pub fn start(
+        config: Config,
+        mut tell: impl FnMut(Seen) -> bool + Send + 'static,
+    ) -> std::io::Result<Self> {
         let (poke, poked) = channel();
         std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
             let mut watcher = Watcher { config, session: None };
@@ -81,17 +84,21 @@ struct Watcher {
 
 impl Watcher {
     fn look(&mut self) -> Seen {
-        let postmaster = match DataDirectory::open(&self.config.data_directory).and_then(|data| data.postmaster()) {
-            Ok(Some(postmaster)) => postmaster.pid,
-            Ok(None) => {
-                self.session = None;
-                return Seen { postmaster: None, local: Local::Down { why: "PostgreSQL isn't running".to_owned() } };
-            }
-            Err(error) => {
-                self.session = None;
-                return Seen { postmaster: None, local: Local::Down { why: error.to_string() } };
-            }
-        };
+        let postmaster =
+            match DataDirectory::open(&self.config.data_directory).and_then(|data| data.postmaster()) {
+                Ok(Some(postmaster)) => postmaster.pid,
+                Ok(None) => {
+                    self.session = None;
+                    return Seen {
+                        postmaster: None,
+                        local: Local::Down { why: "PostgreSQL isn't running".to_owned() },
+                    };
+                }
+                Err(error) => {
+                    self.session = None;
+                    return Seen { postmaster: None, local: Local::Down { why: error.to_string() } };
+                }
+            };
         let local = self.ask().unwrap_or_else(|error| {
             self.session = None;
             match error {
@@ -99,7 +106,9 @@ impl Watcher {
                 ConnError::Refused(_) => {
                     Local::Starting { why: "PostgreSQL doesn't take connections yet".to_owned() }
                 }
-                ConnError::Timeout(_) => Local::Hung { why: format!("no answer within {} ms", self.config.timeout.as_millis()) },
+                ConnError::Timeout(_) => {
+                    Local::Hung { why: format!("no answer within {} ms", self.config.timeout.as_millis()) }
+                }
                 other => Local::Starting { why: format!("PostgreSQL can't be asked: {other}") },
             }
         });

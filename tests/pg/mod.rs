@@ -1,4 +1,3 @@
 //! Against real servers.
 
 mod facts;
-

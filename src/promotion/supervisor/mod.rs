@@ -422,8 +422,10 @@ impl Supervisor {
             Local::Standby(view) => {
                 if !matches!(self.phase, Phase::Standby | Phase::Asking) {
                     self.enter(Phase::Standby);
-self.reason = (!view.receiving).then(|| {
-                        let timeline = view.timeline.map_or_else(String::new, |timeline| format!(" on timeline {timeline}"));
+                    self.reason = (!view.receiving).then(|| {
+                        let timeline = view
+                            .timeline
+                            .map_or_else(String::new, |timeline| format!(" on timeline {timeline}"));
                         format!("standby{timeline} that streams from nobody")
                     });
                     self.eligible(true);
@@ -475,7 +477,10 @@ self.reason = (!view.receiving).then(|| {
         }
         self.enter(Phase::Asking);
         match &mut self.round {
-            Some(round) if round.purpose == Purpose::Early && now.since(round.started) < self.config.ask_timeout * 4 => {
+            Some(round)
+                if round.purpose == Purpose::Early
+                    && now.since(round.started) < self.config.ask_timeout * 4 =>
+            {
                 round.purpose = Purpose::Promote;
                 round.until = round.until.max(now);
             }
@@ -497,7 +502,10 @@ self.reason = (!view.receiving).then(|| {
     fn overslept(&mut self, now: Moment, by: Duration) {
         self.note(Event::new(
             EventKind::Overslept,
-            format!("this process slept {} ms too long: the virtual IP goes, then the others are asked", by.as_millis()),
+            format!(
+                "this process slept {} ms too long: the virtual IP goes, then the others are asked",
+                by.as_millis()
+            ),
         ));
         if matches!(self.phase, Phase::Serving | Phase::TakingUp) {
             self.orders.push_back(Order::DropVip);
@@ -532,7 +540,10 @@ self.reason = (!view.receiving).then(|| {
             self.orders.push_back(Order::Observe);
         }
         if self.said.is_none() {
-            self.note(Event::new(EventKind::Asking, "asking the other nodes, and the link for the virtual IP"));
+            self.note(Event::new(
+                EventKind::Asking,
+                "asking the other nodes, and the link for the virtual IP",
+            ));
         }
     }
 
@@ -608,8 +619,7 @@ self.reason = (!view.receiving).then(|| {
             self.timer = Some(now + self.config.retry);
             return;
         }
-        let warnings: Vec<&str> =
-            verdicts
+        let warnings: Vec<&str> = verdicts
             .iter()
             .filter(|verdict| verdict.verdict == Verdict::Warn)
             .map(|verdict| verdict.why.as_str())
@@ -748,7 +758,8 @@ self.reason = (!view.receiving).then(|| {
         if let PlanResult::Failed { why, hint } = result {
             self.decide("hold", format!("can't prove that PostgreSQL has stopped: {why}"), hint);
         }
-        let farewell = stopped && !matches!(after, Some(After::Down { farewell: false, .. } | After::Fenced { .. }));
+        let farewell =
+            stopped && !matches!(after, Some(After::Down { farewell: false, .. } | After::Fenced { .. }));
         self.orders.push_back(Order::Yield { farewell });
         if farewell {
             self.note(Event::new(EventKind::FarewellSent, "sent priority 0: PostgreSQL has stopped here"));
@@ -846,12 +857,16 @@ self.reason = (!view.receiving).then(|| {
                 self.judge(now);
             }
         }
-        if let (Some(since), Some(after), Phase::Serving) = (self.link_down_since, self.config.isolation, self.phase)
+        if let (Some(since), Some(after), Phase::Serving) =
+            (self.link_down_since, self.config.isolation, self.phase)
             && now.since(since) >= after
         {
             self.release(
                 After::Down {
-                    why: format!("the link was down for {} ms: another node may serve by now", after.as_millis()),
+                    why: format!(
+                        "the link was down for {} ms: another node may serve by now",
+                        after.as_millis()
+                    ),
                     farewell: false,
                 },
                 true,

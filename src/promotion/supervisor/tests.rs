@@ -30,7 +30,8 @@ fn view(in_recovery: bool, term: u64, node: &str) -> Box<LocalView> {
         end: Some(Lsn(1000)),
         replayed: Some(Lsn(1000)),
         replay_paused: false,
-        primary_known: in_recovery.then_some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(20)) }),
+        primary_known: in_recovery
+            .then_some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(20)) }),
         restore_command: Some(false),
     })
 }
