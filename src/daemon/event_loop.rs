@@ -248,7 +248,7 @@ impl Loop {
         while let Some(signal) = self.signals.read() {
             match signal {
                 Signal::SIGHUP => {
-                    self.recorder.warn("SIGHUP: a changed configuration is read at the next start")
+                    self.recorder.warn("SIGHUP: a changed configuration is read at the next start");
                 }
                 _ if self.supervisor.is_some() => {
                     drop(self.notify.stopping());

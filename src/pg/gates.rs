@@ -552,7 +552,7 @@ fn peer_primary(local: &LocalView, peers: &[PeerView]) -> Said {
         // Without terms on both sides, the one that runs is right.
         match (server.term, local.term) {
             (theirs, Some(mine)) if theirs.is_some_and(|theirs| theirs < mine) => {
-                old = Some((node, theirs, mine))
+                old = Some((node, theirs, mine));
             }
             _ => {
                 let term = server.term.map_or_else(String::new, |term| format!(" in term {term}"));

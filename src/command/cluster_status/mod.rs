@@ -28,7 +28,7 @@ use std::time::Duration;
 const HOME: &str = "\u{1b}[?25l\u{1b}[H";
 /// Clears what is left of an earlier, longer line.
 const CLEAR_LINE: &str = "\u{1b}[K";
-/// Clears what is left of an earlier, longer picture.
+/// Clears what is left of this line and of an earlier, longer picture.
 const CLEAR_BELOW: &str = "\u{1b}[J";
 /// Shows the cursor again.
 const RESTORE: &str = "\u{1b}[?25h";
@@ -104,10 +104,11 @@ fn watch(settings: Settings, timeout: Duration, interval: Duration, out: &Out) -
 /// Returns the picture as it is drawn over the one before.
 fn redrawn(report: &StatusReport, text: &str, first: bool) -> String {
     let mut drawn = if first { format!("\u{1b}[2J{HOME}") } else { HOME.to_owned() };
-    for line in text.lines().chain(["", report.view.at.as_str()]) {
+    for line in text.lines().chain([""]) {
         drawn.extend([line, CLEAR_LINE, "\n"]);
     }
-    drawn + CLEAR_BELOW
+    drawn.extend([report.view.at.as_str(), CLEAR_BELOW, "\n"]);
+    drawn
 }
 
 /// Waits for a signal, for so long.
@@ -131,6 +132,6 @@ mod tests {
     fn a_shorter_picture_leaves_nothing_of_the_longer_one() {
         let report = StatusReport::new(ClusterView { at: "now".to_owned(), ..ClusterView::default() });
         let drawn = redrawn(&report, "a\nb\n", false);
-        assert_eq!(drawn, "\u{1b}[?25l\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[K\nnow\u{1b}[K\n\u{1b}[J");
+        assert_eq!(drawn, "\u{1b}[?25l\u{1b}[Ha\u{1b}[K\nb\u{1b}[K\n\u{1b}[K\nnow\u{1b}[J\n");
     }
 }

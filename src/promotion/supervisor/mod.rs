@@ -245,8 +245,24 @@ struct Round {
     started: Moment,
     until: Moment,
     answers: Vec<PeerView>,
-    /// Outer `None`: still asking.
-    vip: Option<Option<Mac>>,
+    vip: LinkAnswer,
+}
+
+/// What the link said about the virtual IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LinkAnswer {
+    Asking,
+    Nobody,
+    Owner(Mac),
+}
+
+impl LinkAnswer {
+    const fn owner(self) -> Option<Mac> {
+        match self {
+            Self::Owner(mac) => Some(mac),
+            Self::Asking | Self::Nobody => None,
+        }
+    }
 }
 
 /// What follows when the release plan is done.
@@ -532,8 +548,14 @@ impl Supervisor {
     fn ask_around(&mut self, now: Moment, purpose: Purpose) {
         self.rounds += 1;
         let until = now + self.config.ask_timeout;
-        self.round =
-            Some(Round { id: self.rounds, purpose, started: now, until, answers: Vec::new(), vip: None });
+        self.round = Some(Round {
+            id: self.rounds,
+            purpose,
+            started: now,
+            until,
+            answers: Vec::new(),
+            vip: LinkAnswer::Asking,
+        });
         self.timer = None;
         self.orders.push_back(Order::Ask { round: self.rounds, until });
         if purpose != Purpose::Explain {
@@ -552,19 +574,21 @@ impl Supervisor {
         if round.answers.iter().any(|known| known.node == view.node) {
             return;
         }
-        round.answers.push(view.clone());
         if self.said.is_none() {
             let event = Event::new(EventKind::PeerAnswer, format!("{}: {}", view.node, view.answer))
                 .with("node", view.node.clone())
                 .with("answer", view.answer.to_string());
             self.note(event);
         }
+        if let Some(round) = &mut self.round {
+            round.answers.push(view);
+        }
         self.judge(now);
     }
 
     fn vip_probed(&mut self, now: Moment, id: u64, mac: Option<Mac>) {
         let Some(round) = self.round.as_mut().filter(|round| round.id == id) else { return };
-        round.vip = Some(mac);
+        round.vip = mac.map_or(LinkAnswer::Nobody, LinkAnswer::Owner);
         if self.said.is_none() {
             let text = match mac {
                 Some(mac) => format!("{mac} answers for the virtual IP"),
@@ -578,7 +602,7 @@ impl Supervisor {
     /// Decides as soon as everybody has answered or the round's time is up.
     fn judge(&mut self, now: Moment) {
         let Some(round) = &self.round else { return };
-        let complete = round.answers.len() >= self.config.peers.len() && round.vip.is_some();
+        let complete = round.answers.len() >= self.config.peers.len() && round.vip != LinkAnswer::Asking;
         if round.purpose == Purpose::Early || !(complete || now >= round.until) {
             return;
         }
@@ -592,8 +616,8 @@ impl Supervisor {
         }
         match round.purpose {
             Purpose::Early => {}
-            Purpose::Promote => self.judge_promotion(now, &peers, round.vip.flatten()),
-            Purpose::Confirm => self.judge_primary(now, &peers, round.vip.flatten()),
+            Purpose::Promote => self.judge_promotion(now, &peers, round.vip.owner()),
+            Purpose::Confirm => self.judge_primary(now, &peers, round.vip.owner()),
             Purpose::Contest => self.judge_contest(&peers),
             Purpose::Explain => self.explain(now, &peers),
         }
