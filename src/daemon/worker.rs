@@ -57,14 +57,14 @@ pub(super) enum Told {
 /// Starts the plan worker; jobs are done in order.
 pub(super) fn start(
     config: PlanConfig,
-    tell: impl Fn(Told) + Send + 'static,
+    tell: impl Fn(Told) + Clone + Send + 'static,
 ) -> std::io::Result<Sender<Job>> {
     let (jobs, queue) = channel();
     std::thread::Builder::new().name("worker".to_owned()).spawn(move || work(&queue, &config, &tell))?;
     Ok(jobs)
 }
 
-fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &dyn Fn(Told)) {
+fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &(impl Fn(Told) + Clone + Send + 'static)) {
     let mut world: Option<World> = None;
     while let Ok(job) = queue.recv() {
         if let Job::Warm = job {
@@ -75,8 +75,11 @@ fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &dyn Fn(Told)) {
             continue;
         }
         let result = open(&mut world, config).and_then(|world| run(world, config, &job, tell));
+        if let Ok(Some(promotion)) = &result {
+            look_after(promotion.clone(), config.clone(), tell.clone());
+        }
         let result = match result {
-            Ok(()) => PlanResult::Done,
+            Ok(_) => PlanResult::Done,
             Err(error) => PlanResult::Failed { why: error.to_string(), hint: error.hints().first().cloned() },
         };
         tell(Told::Done(result));
@@ -92,13 +95,17 @@ fn open<'a>(world: &'a mut Option<World>, config: &PlanConfig) -> Result<&'a mut
     world.as_mut().ok_or_else(|| Error::failed("can't open the data directory"))
 }
 
-fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -> Result<()> {
+/// Runs the plan of a job; returns what a promotion leaves to be done.
+fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -> Result<Option<Promotion>> {
     let vips: Vec<(Vip, VipSeen)> = config.vips.iter().map(|vip| (vip.clone(), VipSeen::default())).collect();
+    let mut promoted = None;
     let (plan, within) = match job {
-        Job::Warm => return Ok(()),
+        Job::Warm => return Ok(None),
         Job::Promote { term } => {
             let facts = promotion_facts(world, config, *term)?;
-            (build::failover(&facts, &vips), config.promote_within + config.connect_within)
+            let plan = build::failover(&facts, &vips);
+            promoted = Some(facts);
+            (plan, config.promote_within + config.connect_within)
         }
         Job::Serve { adopt } => {
             let epoch = match adopt {
@@ -116,9 +123,24 @@ fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -
     let outcome =
         apply::apply(&plan, world, Deadline::after(within), &mut |progress| tell(Told::Progress(progress)));
     match outcome.error {
-        None => Ok(()),
+        None => Ok(promoted),
         Some(error) => Err(error),
     }
+}
+
+/// Does what a promotion leaves to be done, on a thread and a session of its own: a checkpoint may take minutes,
+/// and the worker must be free to release the service at any moment.
+fn look_after(promotion: Promotion, config: PlanConfig, tell: impl Fn(Told) + Send + 'static) {
+    const WITHIN: Duration = Duration::from_secs(3600);
+    let spawned = std::thread::Builder::new().name("aftercare".to_owned()).spawn(move || {
+        let mut world = None;
+        if let Ok(world) = open(&mut world, &config) {
+            let plan = build::aftercare(&promotion);
+            apply::apply(&plan, world, Deadline::after(WITHIN), &mut |progress| tell(Told::Progress(progress)));
+        }
+    });
+    // What it does is worth having, not worth failing for: the next promotion or `pg promote` does it again.
+    drop(spawned);
 }
 
 /// Looks at the server once more, on the session that will promote it.

@@ -98,7 +98,7 @@ pub fn promote(facts: &Promotion) -> Plan {
     plan
 }
 
-/// Plans the daemon's failover: the promotion, then the virtual IPs, then what can wait.
+/// Plans the daemon's failover: the promotion, then the virtual IPs; [`aftercare`] follows.
 pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     let mut plan = Plan::new(
         "failover",
@@ -114,6 +114,12 @@ pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     for (vip, seen) in vips {
         add_address(&mut plan, vip, seen, UpOptions { probe: None, refresh: true });
     }
+    plan
+}
+
+/// Plans what can wait until the service is up: slots, intent, checkpoint. A checkpoint may take minutes.
+pub fn aftercare(facts: &Promotion) -> Plan {
+    let mut plan = Plan::new("aftercare", format!("the promotion of term {} is complete", facts.intent.term));
     finish_promotion(&mut plan, facts);
     plan
 }
@@ -170,8 +176,8 @@ fn finish_promotion(plan: &mut Plan, facts: &Promotion) {
         if !facts.slots.is_empty() {
             plan.needed(Step::EnsureSlots { names: facts.slots.clone() });
         }
-        plan.needed(Step::Checkpoint);
         plan.needed(Step::ClearIntent);
+        plan.needed(Step::Checkpoint);
     }
 }
 
@@ -241,22 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn the_vip_goes_up_after_the_epoch_row_and_before_what_can_wait() {
+    fn the_vip_goes_up_after_the_epoch_row_and_waits_for_nothing_else() {
         let plan = failover(&promotion(), &[(vip(), VipSeen::default())]);
-        assert_eq!(
-            names(&plan),
-            [
-                "record-intent",
-                "promote",
-                "record-epoch",
-                "protect-start",
-                "add-address",
-                "announce",
-                "ensure-slots",
-                "checkpoint",
-                "clear-intent"
-            ]
-        );
+        let steps = ["record-intent", "promote", "record-epoch", "protect-start", "add-address", "announce"];
+        assert_eq!(names(&plan), steps);
+        assert_eq!(names(&aftercare(&promotion())), ["ensure-slots", "clear-intent", "checkpoint"]);
     }
 
     #[test]
@@ -287,7 +282,7 @@ mod tests {
             .filter(|item| item.need == super::super::Need::Needed)
             .map(|item| item.step.name())
             .collect();
-        assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "checkpoint", "clear-intent"]);
+        assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "clear-intent", "checkpoint"]);
     }
 
     #[test]

@@ -570,8 +570,8 @@ impl Loop {
             }
             Progress::Done { at, step, report } => {
                 let text = match &report.detail {
-                    Some(detail) => format!("{}: {detail}", report.describe),
-                    None => report.describe.clone(),
+                    Some(detail) => format!("{} {}: {detail}", report.status.name(), report.describe),
+                    None => format!("{} {}", report.status.name(), report.describe),
                 };
                 let event = Event::new(EventKind::StepDone, text)
                     .with("step", step)
