@@ -37,7 +37,7 @@ pub fn bin_dir() -> &'static Path {
 }
 
 /// Returns the user the servers run as: `postgres` when this is root.
-fn run_as() -> Option<(u32, u32)> {
+pub fn run_as() -> Option<(u32, u32)> {
     static IDS: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *IDS.get_or_init(|| {
         if !nix::unistd::geteuid().is_root() {
@@ -171,6 +171,19 @@ impl Cluster {
         cluster.start();
         cluster.wait_until("SELECT count(*) = 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'");
         cluster
+    }
+
+    /// Makes a server from a stopped one's data folder, without starting it.
+    pub fn copy_of(name: &str, stopped: &Path) -> Self {
+        let cluster = Self { name: name.to_owned(), folder: Folder::new() };
+        must(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(stopped).arg(cluster.data()));
+        cluster.set_place();
+        cluster
+    }
+
+    /// Stops the server, with a checkpoint.
+    pub fn stop(&self) {
+        must(tool("pg_ctl").args(["stop", "-w", "-s", "-t", "60", "-m", "fast", "-D"]).arg(self.data()));
     }
 
     /// Writes where to stream from into the configuration; takes a reload or a start.
