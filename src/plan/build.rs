@@ -98,7 +98,7 @@ pub fn promote(facts: &Promotion) -> Plan {
     plan
 }
 
-/// Plans the daemon's failover: the promotion, then the virtual IPs, then what can wait.
+/// Plans the daemon's failover: the promotion, then the virtual IPs. What can wait is [`settle`]'s.
 pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     let mut plan = Plan::new(
         "failover",
@@ -114,6 +114,12 @@ pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     for (vip, seen) in vips {
         add_address(&mut plan, vip, seen, UpOptions { probe: None, refresh: true });
     }
+    plan
+}
+
+/// Plans what follows a failover while the node serves already: slots, checkpoint, the end of the intent.
+pub fn settle(facts: &Promotion) -> Plan {
+    let mut plan = Plan::new("settle", format!("the promotion of term {} is complete", facts.intent.term));
     finish_promotion(&mut plan, facts);
     plan
 }
@@ -245,18 +251,9 @@ mod tests {
         let plan = failover(&promotion(), &[(vip(), VipSeen::default())]);
         assert_eq!(
             names(&plan),
-            [
-                "record-intent",
-                "promote",
-                "record-epoch",
-                "protect-start",
-                "add-address",
-                "announce",
-                "ensure-slots",
-                "checkpoint",
-                "clear-intent"
-            ]
+            ["record-intent", "promote", "record-epoch", "protect-start", "add-address", "announce"]
         );
+        assert_eq!(names(&settle(&promotion())), ["ensure-slots", "checkpoint", "clear-intent"]);
     }
 
     #[test]

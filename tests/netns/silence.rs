@@ -55,9 +55,8 @@ fn after_a_partition_the_primary_of_the_lower_term_fences_itself_whatever_the_pr
     stage.assert_primary("node2", 2, 2);
     // The carrier stays and a partner is silent: nothing tells node1 that it is the one that is cut off.
     assert_eq!(stage.status("node1")["phase"], "serving");
-    assert!(
-        stage.status("node1").pointer("/vrrp/priority") > stage.status("node2").pointer("/vrrp/priority")
-    );
+    let priority = |name: &str| stage.status(name).pointer("/vrrp/priority").unwrap().as_u64();
+    assert!(priority("node1") > priority("node2"));
 
     let healed = node1.heal().unwrap();
     stage.until_phase("node1", "fenced");

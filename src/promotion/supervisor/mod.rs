@@ -294,6 +294,8 @@ pub struct Supervisor {
     resigning: bool,
     eligible: bool,
     link_down_since: Option<Moment>,
+    /// The term of the standby that the local server was, until it serves or these eyes were shut.
+    standby_term: Option<Option<Term>>,
     /// The last thing that was said, so that it is said once.
     said: Option<String>,
 }
@@ -318,6 +320,7 @@ impl Supervisor {
             resigning: false,
             eligible: false,
             link_down_since: None,
+            standby_term: None,
             said: None,
         }
     }
@@ -404,6 +407,11 @@ impl Supervisor {
 
     fn local_seen(&mut self, now: Moment, local: Local) {
         let previous = self.local.replace(local.clone());
+        match &local {
+            Local::Standby(view) => self.standby_term = Some(view.term),
+            Local::Down { .. } => self.standby_term = None,
+            Local::Primary(_) | Local::Starting { .. } | Local::Hung { .. } => {}
+        }
         match (&previous, &local) {
             (Some(Local::Standby(_) | Local::Primary(_) | Local::Hung { .. }), Local::Down { why }) => {
                 self.note(Event::new(EventKind::PostmasterGone, format!("PostgreSQL is gone: {why}")));
@@ -516,6 +524,8 @@ impl Supervisor {
     }
 
     fn overslept(&mut self, now: Moment, by: Duration) {
+        // Whatever was vouched for may have changed meanwhile.
+        self.standby_term = None;
         self.note(Event::new(
             EventKind::Overslept,
             format!(
@@ -667,7 +677,12 @@ impl Supervisor {
             self.settle(now);
             return;
         };
-        let ruling = match (ruling::rule(&view, peers, self.config.policy.availability), vip) {
+        // A standby that became a primary of a new recorded term under these eyes was promoted by `pg promote`: its
+        // gates, or the operator who lifted one, have answered for the nodes that are silent.
+        let vouched = self.standby_term.is_some_and(|before| view.term > before);
+        let availability =
+            if vouched { gates::Availability::Prefer } else { self.config.policy.availability };
+        let ruling = match (ruling::rule(&view, peers, availability), vip) {
             (Ruling::Serve { .. }, Some(mac)) => Ruling::Hold {
                 why: format!("{mac} answers for the virtual IP"),
                 hint: format!("who has {mac}? `ip neigh` on a client of the same link shows it"),
@@ -677,6 +692,10 @@ impl Supervisor {
         match ruling {
             Ruling::Serve { warning } => {
                 let text = match warning {
+                    Some(_) if vouched => format!(
+                        "serving: this server was promoted by hand to term {}, nobody who answers is newer",
+                        view.term.unwrap_or_default()
+                    ),
                     Some(warning) => format!("serving: {warning}"),
                     None => "serving: this server is the newest primary".to_owned(),
                 };
@@ -748,6 +767,7 @@ impl Supervisor {
             (Phase::Promoting | Phase::TakingUp, PlanResult::Done) => {
                 self.enter(Phase::Serving);
                 self.said = None;
+                self.standby_term = None;
                 self.silent_since = None;
                 self.farewell = None;
                 self.note(Event::new(EventKind::Serving, "serving: the primary and the virtual IP are here"));

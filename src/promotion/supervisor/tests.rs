@@ -277,6 +277,36 @@ fn a_primary_that_can_ask_nobody_waits_without_the_vip() {
 }
 
 #[test]
+fn a_promotion_by_hand_under_its_eyes_is_word_enough_to_serve() {
+    let mut node = Node2::standby(Availability::Hold);
+    // Seen between the promotion and its epoch row: nothing vouches for it yet.
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node1")))));
+    node.answer(silent());
+    node.probe(None);
+    assert_eq!(node.supervisor.phase(), Phase::Held);
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
+    node.pass(501);
+    node.answer(silent());
+    node.probe(None);
+    assert!(node.did(&Order::Serve { adopt: None }));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    // The word was for that moment: after a sleep it has to be asked again.
+    node.tell(Input::Overslept { by: Duration::from_secs(9) });
+    node.answer(silent());
+    node.probe(None);
+    assert_eq!(node.supervisor.phase(), Phase::Held);
+}
+
+#[test]
+fn a_promotion_by_hand_does_not_outweigh_a_newer_primary() {
+    let mut node = Node2::standby(Availability::Hold);
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
+    node.answer(peer(PeerAnswer::Primary(server(3, "node1"))));
+    node.probe(None);
+    assert!(node.did(&Order::Release { stop: true }));
+}
+
+#[test]
 fn a_database_without_an_epoch_gets_its_first() {
     let mut node = Node2::new(Availability::Hold);
     let mut local = view(false, 1, "node2");
