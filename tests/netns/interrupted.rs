@@ -47,7 +47,7 @@ fn promote(server: &Cluster) -> Command {
     command.args(["pg", "promote", "--json", "--user", "postgres", "--dbname", "postgres", "--port", "5432"]);
     command.arg("--host").arg(server.sockets()).arg("--data-directory").arg(server.data());
     // No configuration of this machine's is to be found.
-    command.env_clear().env("PATH", "/usr/bin:/bin").env("PGBATON_CONFIG", "").current_dir("/");
+    command.env_clear().env("PATH", "/usr/bin:/bin").current_dir("/");
     if let Some((uid, gid)) = run_as() {
         command.uid(uid).gid(gid);
     }

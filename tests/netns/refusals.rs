@@ -168,7 +168,7 @@ fn a_configuration_with_a_mistake_is_refused_with_its_line() {
         &["pg", "promote"],
         &["vrrp", "status"],
     ] {
-        site.refuses(Who::Root, verb, 78, &["pgbaton.toml:16:1", "availabilty"]);
+        site.refuses(Who::Root, verb, 78, &["pgbaton.toml:15:1", "availabilty"]);
     }
     let site = Site::new(&SETTINGS.replace("10.77.0.2", "10.77.0.1"));
     site.refuses(Who::Root, &["vrrp", "run"], 78, &["pgbaton.toml:10:11", "node1", "node2"]);
@@ -237,7 +237,7 @@ fn promoting_a_primary_changes_nothing() {
     for arguments in [&["pg", "promote", "--json", "-n"][..], &["pg", "promote", "--json"]] {
         let mut command = Command::new(BINARY);
         command.args(arguments).arg("-h").arg(&sockets).args(["-U", "postgres", "-d", "postgres"]);
-        command.env("PGBATON_CONFIG", "").current_dir("/");
+        command.env_remove("PGBATON_CONFIG").current_dir("/");
         let (uid, gid) = run_as().unwrap();
         let output = run_spawn(Spawn::new(command).user(uid, gid), Deadline::after(LIMIT)).unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", output.complaint());

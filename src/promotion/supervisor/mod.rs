@@ -378,6 +378,12 @@ impl Supervisor {
                     self.enter(Phase::Standby);
                     self.round = None;
                 }
+                if self.phase == Phase::Standby {
+                    // The refusal was about that silence; the next one is a story of its own.
+                    self.said = None;
+                    self.reason = None;
+                    self.hint = None;
+                }
             }
             Input::Farewell { from } => {
                 self.farewell = Some(from);

@@ -238,6 +238,27 @@ fn adverts_that_come_back_end_the_asking() {
 }
 
 #[test]
+fn a_refusal_is_forgotten_when_adverts_are_heard_and_the_next_silence_is_told_in_full() {
+    let mut node = Node2::standby(Availability::Hold);
+    let silence = |node: &mut Node2| {
+        node.orders.clear();
+        node.tell(Input::Suspect);
+        node.tell(Input::Ask(Asked::Silence));
+        node.answer(peer(PeerAnswer::Primary(server(1, "node1"))));
+        node.probe(None);
+        assert!(node.supervisor.reason().is_some());
+        let told = |kind: EventKind| {
+            node.orders.iter().any(|order| matches!(order, Order::Note(event) if event.kind == kind))
+        };
+        assert!(told(EventKind::ActiveDown) && told(EventKind::Decision));
+    };
+    silence(&mut node);
+    node.tell(Input::Heard);
+    assert_eq!((node.supervisor.reason(), node.supervisor.hint()), (None, None));
+    silence(&mut node);
+}
+
+#[test]
 fn a_primary_serves_only_when_the_others_know_of_no_newer_one() {
     let mut node = Node2::new(Availability::Prefer);
     node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node2")))));
