@@ -98,6 +98,13 @@ pub fn promote(facts: &Promotion) -> Plan {
     plan
 }
 
+/// Plans `pg promote` on a server that is a primary already, with no promotion of this program's to finish.
+pub fn already_primary(node: &str, within: Duration) -> Plan {
+    let mut plan = Plan::new("pg promote", format!("{node} is a primary"));
+    plan.unchanged(Step::Promote { within }, "the server is the primary");
+    plan
+}
+
 /// Plans the daemon's failover: the promotion, then the virtual IPs. What can wait is [`settle`]'s.
 pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     let mut plan = Plan::new(

@@ -105,7 +105,7 @@ fn assert_promoted_once(server: &Cluster, round: &str) {
         "00000002",
         "{round}"
     );
-    server.session().execute("CREATE TABLE writable ()", crate::support::pg::long()).unwrap();
+    server.session().execute("CREATE TABLE public.writable ()", crate::support::pg::long()).unwrap();
     assert!(!server.data().join(INTENT_FILE).exists(), "{round}: the intent is still there");
     let ids = server.ask("SELECT count(DISTINCT promotion_id) FROM pgbaton.epoch");
     assert_eq!(ids, "2", "{round}");
