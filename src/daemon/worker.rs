@@ -9,6 +9,7 @@ use crate::pg::gates::{PeerAnswer, PeerView};
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
 use crate::pg::{facts, peer};
+use crate::plan::Plan;
 use crate::plan::apply::{self, Progress, World};
 use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen};
 use crate::plan::step::Intent;
@@ -54,17 +55,20 @@ pub(super) enum Told {
     Done(PlanResult),
 }
 
+type Tell = Arc<dyn Fn(Told) + Send + Sync>;
+
 /// Starts the plan worker; jobs are done in order.
 pub(super) fn start(
     config: PlanConfig,
-    tell: impl Fn(Told) + Clone + Send + 'static,
+    tell: impl Fn(Told) + Send + Sync + 'static,
 ) -> std::io::Result<Sender<Job>> {
     let (jobs, queue) = channel();
+    let tell: Tell = Arc::new(tell);
     std::thread::Builder::new().name("worker".to_owned()).spawn(move || work(&queue, &config, &tell))?;
     Ok(jobs)
 }
 
-fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &(impl Fn(Told) + Clone + Send + 'static)) {
+fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &Tell) {
     let mut world: Option<World> = None;
     while let Ok(job) = queue.recv() {
         if let Job::Warm = job {
@@ -74,16 +78,33 @@ fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &(impl Fn(Told) + Clon
             }));
             continue;
         }
-        let result = open(&mut world, config).and_then(|world| run(world, config, &job, tell));
-        if let Ok(Some(promotion)) = &result {
-            look_after(promotion.clone(), config.clone(), tell.clone());
-        }
+        let mut later = None;
+        let result = open(&mut world, config).and_then(|world| run(world, config, &job, tell, &mut later));
         let result = match result {
-            Ok(_) => PlanResult::Done,
+            Ok(()) => PlanResult::Done,
             Err(error) => PlanResult::Failed { why: error.to_string(), hint: error.hints().first().cloned() },
         };
+        let served = result == PlanResult::Done;
         tell(Told::Done(result));
+        if let (true, Some(plan)) = (served, later) {
+            settle(plan, config.clone(), Arc::clone(tell));
+        }
     }
+}
+
+/// Does what can wait on a thread of its own: a checkpoint may take minutes, and neither the lease of the virtual
+/// IP nor a release must wait for it.
+fn settle(plan: Plan, config: PlanConfig, tell: Tell) {
+    let work = move || {
+        let mut world = None;
+        let within = Deadline::after(config.promote_within);
+        if let Ok(world) = open(&mut world, &config) {
+            // Every step is optional: what failed is in its own event.
+            apply::apply(&plan, world, within, &mut |progress| tell(Told::Progress(progress)));
+        }
+    };
+    // Without a thread the intent stays, and the next `pg promote` here finishes what is missing.
+    drop(std::thread::Builder::new().name("settle".to_owned()).spawn(work));
 }
 
 /// Opens the world once; a data directory that wasn't there may be there the next time.
@@ -95,17 +116,20 @@ fn open<'a>(world: &'a mut Option<World>, config: &PlanConfig) -> Result<&'a mut
     world.as_mut().ok_or_else(|| Error::failed("can't open the data directory"))
 }
 
-/// Runs the plan of a job; returns what a promotion leaves to be done.
-fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -> Result<Option<Promotion>> {
+fn run(
+    world: &mut World,
+    config: &PlanConfig,
+    job: &Job,
+    tell: &Tell,
+    later: &mut Option<Plan>,
+) -> Result<()> {
     let vips: Vec<(Vip, VipSeen)> = config.vips.iter().map(|vip| (vip.clone(), VipSeen::default())).collect();
-    let mut promoted = None;
     let (plan, within) = match job {
-        Job::Warm => return Ok(None),
+        Job::Warm => return Ok(()),
         Job::Promote { term } => {
             let facts = promotion_facts(world, config, *term)?;
-            let plan = build::failover(&facts, &vips);
-            promoted = Some(facts);
-            (plan, config.promote_within + config.connect_within)
+            *later = Some(build::settle(&facts));
+            (build::failover(&facts, &vips), config.promote_within + config.connect_within)
         }
         Job::Serve { adopt } => {
             let epoch = match adopt {
@@ -123,24 +147,9 @@ fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -
     let outcome =
         apply::apply(&plan, world, Deadline::after(within), &mut |progress| tell(Told::Progress(progress)));
     match outcome.error {
-        None => Ok(promoted),
+        None => Ok(()),
         Some(error) => Err(error),
     }
-}
-
-/// Does what a promotion leaves to be done, on a thread and a session of its own: a checkpoint may take minutes,
-/// and the worker must be free to release the service at any moment.
-fn look_after(promotion: Promotion, config: PlanConfig, tell: impl Fn(Told) + Send + 'static) {
-    const WITHIN: Duration = Duration::from_secs(3600);
-    let spawned = std::thread::Builder::new().name("aftercare".to_owned()).spawn(move || {
-        let mut world = None;
-        if let Ok(world) = open(&mut world, &config) {
-            let plan = build::aftercare(&promotion);
-            apply::apply(&plan, world, Deadline::after(WITHIN), &mut |progress| tell(Told::Progress(progress)));
-        }
-    });
-    // What it does is worth having, not worth failing for: the next promotion or `pg promote` does it again.
-    drop(spawned);
 }
 
 /// Looks at the server once more, on the session that will promote it.

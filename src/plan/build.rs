@@ -98,7 +98,14 @@ pub fn promote(facts: &Promotion) -> Plan {
     plan
 }
 
-/// Plans the daemon's failover: the promotion, then the virtual IPs; [`aftercare`] follows.
+/// Plans `pg promote` on a server that is a primary already, with no promotion of this program's to finish.
+pub fn already_primary(node: &str, within: Duration) -> Plan {
+    let mut plan = Plan::new("pg promote", format!("{node} is a primary"));
+    plan.unchanged(Step::Promote { within }, "the server is the primary");
+    plan
+}
+
+/// Plans the daemon's failover: the promotion, then the virtual IPs. What can wait is [`settle`]'s.
 pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     let mut plan = Plan::new(
         "failover",
@@ -117,9 +124,9 @@ pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     plan
 }
 
-/// Plans what can wait until the service is up: slots, intent, checkpoint. A checkpoint may take minutes.
-pub fn aftercare(facts: &Promotion) -> Plan {
-    let mut plan = Plan::new("aftercare", format!("the promotion of term {} is complete", facts.intent.term));
+/// Plans what follows a failover while the node serves already: slots, checkpoint, the end of the intent.
+pub fn settle(facts: &Promotion) -> Plan {
+    let mut plan = Plan::new("settle", format!("the promotion of term {} is complete", facts.intent.term));
     finish_promotion(&mut plan, facts);
     plan
 }
@@ -249,9 +256,11 @@ mod tests {
     #[test]
     fn the_vip_goes_up_after_the_epoch_row_and_waits_for_nothing_else() {
         let plan = failover(&promotion(), &[(vip(), VipSeen::default())]);
-        let steps = ["record-intent", "promote", "record-epoch", "protect-start", "add-address", "announce"];
-        assert_eq!(names(&plan), steps);
-        assert_eq!(names(&aftercare(&promotion())), ["ensure-slots", "clear-intent", "checkpoint"]);
+        assert_eq!(
+            names(&plan),
+            ["record-intent", "promote", "record-epoch", "protect-start", "add-address", "announce"]
+        );
+        assert_eq!(names(&settle(&promotion())), ["ensure-slots", "clear-intent", "checkpoint"]);
     }
 
     #[test]
