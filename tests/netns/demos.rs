@@ -41,7 +41,7 @@ fn demo(fault: &str, arguments: &[&str]) -> Value {
     let text = String::from_utf8(output.stdout.clone()).unwrap();
     assert!(output.status.success(), "{fault}: {text}{}", output.complaint());
     let report: Value = serde_json::from_str(&text).unwrap();
-    eprintln!(
+    println!(
         "{fault} {arguments:?}: {} ms of outage, took {:?}",
         report["write_outage_ms"],
         now().since(begun)
