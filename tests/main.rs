@@ -4,6 +4,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::let_underscore_must_use,
     unreachable_pub,
     reason = "a test fails by panicking, its helpers too; and it is no library"

@@ -34,7 +34,7 @@ fn template() -> Cluster {
     };
     primary
         .session()
-        .execute(&format!("{}{}", epoch::SCHEMA, first.upsert()), crate::support::pg::long())
+        .execute(format!("{}{}", epoch::SCHEMA, first.upsert()), crate::support::pg::long())
         .unwrap();
     let standby = Cluster::standby_of("origin2", &primary);
     standby.wait_until("SELECT to_regclass('pgbaton.epoch') IS NOT NULL");

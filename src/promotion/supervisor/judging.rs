@@ -76,7 +76,7 @@ impl Supervisor {
         };
         // A standby that became a primary of a new recorded term under these eyes was promoted by `pg promote`: its
         // gates, or the operator who lifted one, have answered for the nodes that are silent.
-        let vouched = self.standby_term.is_some_and(|before| view.term > before);
+        let vouched = self.standby_term.is_some_and(|before| view.term.unwrap_or_default() > before);
         let availability =
             if vouched { gates::Availability::Prefer } else { self.config.policy.availability };
         let ruling = match (ruling::rule(&view, peers, availability), vip) {

@@ -99,7 +99,7 @@ pub struct Supervisor {
     eligible: bool,
     link_down_since: Option<Moment>,
     /// The term of the standby that the local server was, until it serves or these eyes were shut.
-    standby_term: Option<Option<Term>>,
+    standby_term: Option<Term>,
     /// The last thing that was said, so that it is said once.
     said: Option<String>,
 }
@@ -218,7 +218,7 @@ impl Supervisor {
     fn local_seen(&mut self, now: Moment, local: Local) {
         let previous = self.local.replace(local.clone());
         match &local {
-            Local::Standby(view) => self.standby_term = Some(view.term),
+            Local::Standby(view) => self.standby_term = Some(view.term.unwrap_or_default()),
             Local::Down { .. } => self.standby_term = None,
             Local::Primary(_) | Local::Starting { .. } | Local::Hung { .. } => {}
         }
