@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// One server, at one moment.
+#[expect(clippy::struct_excessive_bools, reason = "what a server says, not a state of ours")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ServerFacts {
     /// Whether it is a standby (`pg_is_in_recovery()`).

@@ -16,3 +16,4 @@ pub mod setting;
 pub mod sql;
 pub mod status_row;
 pub mod target;
+pub mod views;

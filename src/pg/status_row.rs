@@ -44,7 +44,7 @@ pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> 
     let literal = super::sql::literal;
     let optional = |text: &Option<String>| text.as_deref().map_or_else(|| "NULL".to_owned(), literal);
     session.execute(
-        &format!(
+        format!(
             "INSERT INTO pgbaton.node_status VALUES ({}, now(), {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
              at = excluded.at, vrrp_state = excluded.vrrp_state, phase = excluded.phase, \
              reason = excluded.reason, hint = excluded.hint",
