@@ -17,5 +17,6 @@ mod golden;
 mod net;
 mod netns;
 mod pg;
+mod ssh;
 mod support;
 mod vrrp;

@@ -27,7 +27,8 @@ pub enum PgCommand {
     /// Removes the virtual IPs from this machine, puts standby.signal and the mark "pgbaton.needs_check" into
     /// the data directory, and stops PostgreSQL: fast, then immediate, then by SIGKILL, until no process of
     /// it is left. With --json the document is the proof: "stopped", "processes_left" and "how". Running it
-    /// twice is safe: the second run says "unchanged".
+    /// twice is safe: the second run says "unchanged". Remove the mark yourself once you know that the data
+    /// is good.
     ///
     /// With --node NAME and the name of another machine's node, that machine is asked over SSH to fence
     /// itself. Only a document that says so, for this node and this cluster, counts: anything else means
@@ -69,8 +70,10 @@ pub struct Fence {
     #[arg(long, value_name = "TEXT", default_value = "fenced by hand")]
     pub reason: String,
 
-    /// Expect this system identifier of another node, instead of that of the local data directory
-    #[arg(long, value_name = "ID", conflicts_with = "data_directory")]
+    /// Refuse unless the server is of the cluster with this system identifier
+    ///
+    /// When another node is fenced, the default is the system identifier of the local data directory.
+    #[arg(long, value_name = "ID")]
     pub system_id: Option<u64>,
 
     /// The flag of every changing command.

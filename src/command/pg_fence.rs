@@ -70,6 +70,10 @@ fn here(settings: Option<&Settings>, args: &Fence, out: &Out) -> Result<()> {
     let node = me.map_or_else(pg_promote::hostname, |me| me.name.clone());
     let data = DataDirectory::open(&path)?;
     let system_id = data.system_id()?;
+    if let Some(other) = args.system_id.map(SystemId).filter(|id| *id != system_id) {
+        return Err(Error::refused(format!("{} is of another cluster", data.path().display()))
+            .detail(format!("its system identifier is {system_id}, not {other}")));
+    }
     // No connection is ever made: a server that hangs can be fenced, too.
     let conn = target::local(&PostgresSettings::new(path), "pg fence");
     let server = LocalServer::new(&node, conn, data.clone());
@@ -187,7 +191,7 @@ fn remote(settings: &Settings, node: &Node, local: &[IpAddr], args: &Fence, out:
         return out.report(&report);
     }
     let stop = stop_bounds(settings.postgres_of(node).as_ref(), args);
-    let line = command_line(settings, args, stop);
+    let line = command_line(settings, args, stop, expected);
     let deadline = Deadline::after(place.connect_timeout + stop.fast + stop.immediate + MARGIN);
     let document = session::with(&place, deadline, move |ssh| ssh.exec(&line))
         .and_then(|executed| proof(&executed, &node.name, expected));
@@ -222,12 +226,14 @@ fn expected_system_id(settings: &Settings, local: &[IpAddr], args: &Fence) -> Re
     DataDirectory::open(&postgres.data_directory).and_then(|data| data.system_id()).map_err(unknown)
 }
 
-fn command_line(settings: &Settings, args: &Fence, stop: StopBounds) -> String {
+fn command_line(settings: &Settings, args: &Fence, stop: StopBounds, expected: SystemId) -> String {
     let mut words = vec!["pg".to_owned(), "fence".to_owned(), "--json".to_owned()];
     let mut option = |name: &str, value: String| words.extend([name.to_owned(), value]);
     option("--fast-timeout", parse::write_duration(stop.fast));
     option("--immediate-timeout", parse::write_duration(stop.immediate));
     option("--reason", args.reason.clone());
+    // The other node refuses by itself when the address has come to belong to another cluster's machine.
+    option("--system-id", expected.to_string());
     if let Some(file) = settings.file.as_deref().filter(|file| *file != Path::new(settings::DEFAULT_FILE)) {
         option("--config", file.display().to_string());
     }

@@ -217,7 +217,9 @@ fn ask_all<'a>(
         }
     }
     let all: Vec<String> = tried.iter().map(ToString::to_string).collect();
-    let kind = tried.last().map_or(Kind::Unreachable, Error::kind);
+    // A way that isn't configured says less than an answer.
+    let telling = tried.iter().find(|error| error.kind() != Kind::Config).or(tried.last());
+    let kind = telling.map_or(Kind::Unreachable, Error::kind);
     Err(Error::new(kind, "no server could be asked for its timeline history").detail(all.join("\n")))
 }
 

@@ -1,3 +1,5 @@
 //! Against real servers.
 
 mod facts;
+mod fence;
+mod fetch_history;
