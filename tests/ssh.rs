@@ -87,11 +87,8 @@ fn a_server_with_a_certificate_and_several_keys_shows_the_key_that_is_known() {
     );
     drop(bed);
     let bed = Bed::new();
-    let lines = format!(
-        "HostKey {}\nHostCertificate {}",
-        host.display(),
-        first.file("host_rsa-cert.pub").display()
-    );
+    let lines =
+        format!("HostKey {}\nHostCertificate {}", host.display(), first.file("host_rsa-cert.pub").display());
     let second = Sshd::start(&bed.b, "10.77.0.2", &lines);
     let known = first.known_hosts("known", "", "node1", "host_rsa");
     assert_eq!(exec(&bed, &target(&second, known), "true").exit, Exit::Code(0));
@@ -123,7 +120,8 @@ fn a_key_of_the_agent_is_tried_first_and_hashed_names_are_known() {
          [[node]]\nname = \"node1\"\naddress = \"10.77.0.2\"\npriority = 200\n\
          [[node]]\nname = \"node2\"\naddress = \"10.77.0.1\"\npriority = 100\n\
          [[vip]]\naddress = \"10.77.0.100/24\"\n[postgres]\ndata_directory = \"/nonexistent\"\n\
-         [ssh]\nuser = \"root\"\nport = {PORT}\nknown_hosts = {known:?}\nremote_command = \"echo\"\n"
+         [ssh]\nuser = \"root\"\nport = {PORT}\nknown_hosts = \"{}\"\nremote_command = \"echo\"\n",
+        known.display()
     );
     std::fs::write(&config, text).unwrap();
     let mut command = Command::new("ip");

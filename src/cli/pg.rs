@@ -24,21 +24,21 @@ pub enum PgCommand {
     Promote(Promote),
     /// Stop PostgreSQL for sure and keep it from starting writable
     ///
-    /// Removes the virtual IPs from this machine, puts standby.signal and the mark "pgbaton.needs_check" into
+    /// Removes the virtual IPs from this machine, puts standby.signal and the mark `pgbaton.needs_check` into
     /// the data directory, and stops PostgreSQL: fast, then immediate, then by SIGKILL, until no process of
-    /// it is left. With --json the document is the proof: "stopped", "processes_left" and "how". Running it
+    /// it is left. With --json the document is the proof: `stopped`, `processes_left` and `how`. Running it
     /// twice is safe: the second run says "unchanged". Remove the mark yourself once you know that the data
     /// is good.
     ///
     /// With --node NAME and the name of another machine's node, that machine is asked over SSH to fence
     /// itself. Only a document that says so, for this node and this cluster, counts: anything else means
-    /// that the node isn't fenced (exit status 69 or 75).
+    /// that the node isn't known to be fenced (exit status 69 or 75).
     #[command(after_long_help = examples::PG_FENCE)]
     Fence(Fence),
     /// Copy timeline history files from another server
     ///
     /// Asks for the files over the replication protocol, by SQL or over SSH, checks them (names, parents,
-    /// positions, the system identifier) and writes those that are missing into pg_wal of this server or
+    /// positions, the system identifier) and writes those that are missing into `pg_wal` of this server or
     /// into an archive folder. A file that is there with another content is never replaced: it means that
     /// the same timeline was made twice, and the command refuses with exit status 3.
     #[command(after_long_help = examples::PG_FETCH_HISTORY)]
@@ -58,11 +58,11 @@ pub struct Fence {
     )]
     pub data_directory: Option<PathBuf>,
 
-    /// Wait this long for a fast stop [default: stop_timeout of the configuration, else 5s]
+    /// Wait this long for a fast stop [default: that of the configuration, else 5s]
     #[arg(long, env = "PGBATON_FAST_TIMEOUT", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
     pub fast_timeout: Option<Duration>,
 
-    /// Wait this long for an immediate stop after that [default: stop_timeout, else 5s]
+    /// Wait this long for an immediate stop after that [default: that of the configuration, else 5s]
     #[arg(long, env = "PGBATON_IMMEDIATE_TIMEOUT", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
     pub immediate_timeout: Option<Duration>,
 
@@ -96,12 +96,18 @@ pub struct FetchHistory {
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub to_archive: Option<PathBuf>,
 
-    /// Don't write into pg_wal of the local data directory
+    /// Don't write into `pg_wal` of the local data directory
     #[arg(long, requires = "to_archive")]
     pub no_pg_wal: bool,
 
     /// Ask in these ways, in this order
-    #[arg(long, value_name = "LIST", value_enum, value_delimiter = ',', default_value = "replication,sql,ssh")]
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "replication,sql,ssh"
+    )]
     pub transport: Vec<Transport>,
 
     /// The data directory of the local server

@@ -44,10 +44,15 @@ pub(super) fn run(globals: &Globals, args: &Fence, out: &Out) -> Result<()> {
         {
             return Err(error.hint("or name the data directory with --data-directory"));
         }
-        if let Some(node) = settings.me().ok()
-            && args.data_directory.is_none()
-            && !local.contains(&node.address)
-        {
+        if let Some(node) = settings.me().ok().filter(|node| !local.contains(&node.address)) {
+            if args.data_directory.is_some() {
+                // Whichever was meant, fencing the wrong one of two servers is an outage.
+                let message =
+                    format!("{} is another machine, and --data-directory is a folder of this one", node.name);
+                return Err(Error::new(Kind::Usage, message).hint(
+                    "leave out --node and PGBATON_NODE, or --data-directory and PGBATON_DATA_DIRECTORY",
+                ));
+            }
             return remote(settings, node, &local, args, out);
         }
     } else if globals.node.is_some() && args.data_directory.is_none() {
@@ -142,7 +147,8 @@ fn look_again(
     settings: Option<&Settings>,
 ) -> (Map<String, Value>, Option<Error>) {
     let left = data.processes().and_then(|left| Ok((left, data.postmaster()?.is_some())));
-    let vips = vips_here(settings).map(|vips| vips.into_iter().map(|(vip, _)| vip.address).collect::<Vec<_>>());
+    let vips =
+        vips_here(settings).map(|vips| vips.into_iter().map(|(vip, _)| vip.address).collect::<Vec<_>>());
     let how = match world.stopped().map_or(Stopped::NotRunning, |report| report.how) {
         Stopped::NotRunning => "not-running",
         Stopped::Fast => "fast",
@@ -221,7 +227,9 @@ fn expected_system_id(settings: &Settings, local: &[IpAddr], args: &Fence) -> Re
         error.hint("say which cluster it must be with --system-id ID; `pg_controldata` of any node shows it")
     };
     let postgres = postgres.ok_or_else(|| {
-        unknown(Error::config("this machine has no data directory to tell which cluster the other node must be of"))
+        unknown(Error::config(
+            "this machine has no data directory to tell which cluster the other node must be of",
+        ))
     })?;
     DataDirectory::open(&postgres.data_directory).and_then(|data| data.system_id()).map_err(unknown)
 }

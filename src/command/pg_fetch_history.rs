@@ -51,8 +51,9 @@ pub(super) fn run(globals: &Globals, args: &FetchHistory, out: &Out) -> Result<(
     match &data {
         Some(data) if !args.no_pg_wal => folders.push(data.path().join("pg_wal")),
         None if !args.no_pg_wal => {
-            return Err(Error::config("it isn't known where the local data directory is")
-                .hint("name it with --data-directory, or write only into an archive: --to-archive DIR --no-pg-wal"));
+            return Err(Error::config("it isn't known where the local data directory is").hint(
+                "name it with --data-directory, or write only into an archive: --to-archive DIR --no-pg-wal",
+            ));
         }
         _ => {}
     }
@@ -75,7 +76,9 @@ pub(super) fn run(globals: &Globals, args: &FetchHistory, out: &Out) -> Result<(
             )));
         }
         Some(_) => {}
-        None => plan.warnings.push("without a data directory the system identifier can't be compared".to_owned()),
+        None => {
+            plan.warnings.push("without a data directory the system identifier can't be compared".to_owned());
+        }
     }
     for timeline in &fetched.missing {
         plan.warnings.push(format!("{} has no {}", source.name, timeline.history_file_name()));
@@ -110,8 +113,7 @@ fn goal(fetched: &Fetched, folders: &[PathBuf]) -> String {
 }
 
 fn document(source: &Source, transport: Transport, fetched: &Fetched) -> Map<String, Value> {
-    let files: Vec<String> =
-        fetched.files.iter().map(|file| file.timeline().history_file_name()).collect();
+    let files: Vec<String> = fetched.files.iter().map(|file| file.timeline().history_file_name()).collect();
     let mut extra = Map::new();
     extra.insert("from".to_owned(), json!(source.name));
     extra.insert("transport".to_owned(), json!(transport.name()));
@@ -210,9 +212,10 @@ fn ask_all<'a>(
             match answer {
                 Ok(fetched) => return Ok((source, *transport, fetched, tried)),
                 Err(error) if error.kind() == Kind::Refused => return Err(error),
-                Err(error) => tried.push(
-                    Error::new(error.kind(), format!("{} by {}: {error}", source.name, transport.name())),
-                ),
+                Err(error) => tried.push(Error::new(
+                    error.kind(),
+                    format!("{} by {}: {error}", source.name, transport.name()),
+                )),
             }
         }
     }
@@ -235,8 +238,11 @@ fn by_sql(source: &Source, wanted: Timelines, deadline: Deadline) -> Result<Fetc
     let mut session = Session::connect(&source.conn, deadline)?;
     let seen = facts::observe(&mut session, deadline)?;
     let (Some(system_id), Some(newest)) = (seen.system_id, seen.timeline) else {
-        return Err(Error::new(Kind::Permission, "this role may not see the system identifier and the timeline")
-            .hint("connect as a superuser or a member of pg_monitor"));
+        return Err(Error::new(
+            Kind::Permission,
+            "this role may not see the system identifier and the timeline",
+        )
+        .hint("connect as a superuser or a member of pg_monitor"));
     };
     collect(system_id, newest, wanted, |timeline| {
         let name = timeline.history_file_name();
@@ -352,6 +358,7 @@ mod tests {
         Timeline::new(number).unwrap()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands in for a server, which can fail")]
     fn server(timeline: Timeline) -> Result<Option<(String, Vec<u8>)>> {
         let text = match timeline.get() {
             3 => "1\t0/40\tx\n\n2\t0/50\tx\n",

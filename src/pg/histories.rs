@@ -62,17 +62,14 @@ impl HistoryFile {
     /// Refuses a file that contradicts another: where both name a timeline, both must leave it at one position, and
     /// a file must hold its parents' whole lines.
     pub fn agrees_with(&self, other: &Self) -> Result<()> {
-        let (older, newer) =
-            if self.timeline() <= other.timeline() { (self, other) } else { (other, self) };
+        let (older, newer) = if self.timeline() <= other.timeline() { (self, other) } else { (other, self) };
         // Siblings may differ; a parent may not.
         if newer.history.fork_of(older.timeline()).is_none() {
             return Ok(());
         }
         let count = older.history.forks().len();
         let inherited = newer.history.forks().iter().take(count);
-        let same = inherited
-            .zip(older.history.forks())
-            .all(|(a, b)| (a.parent, a.at) == (b.parent, b.at));
+        let same = inherited.zip(older.history.forks()).all(|(a, b)| (a.parent, a.at) == (b.parent, b.at));
         if same && newer.history.forks().get(count).is_some_and(|fork| fork.parent == older.timeline()) {
             return Ok(());
         }
@@ -95,7 +92,8 @@ pub fn compare(folder: &Path, timeline: Timeline, content: &[u8]) -> Result<bool
     if there == content {
         return Ok(true);
     }
-    let message = format!("{} is there with another content: timeline {timeline} was made twice", path.display());
+    let message =
+        format!("{} is there with another content: timeline {timeline} was made twice", path.display());
     Err(Error::refused(message)
         .detail(first_difference(&there, content))
         .hint("the two servers went apart; find out which one has the data you want, and rebuild the other")
@@ -151,7 +149,9 @@ mod tests {
 
     #[test]
     fn a_name_that_is_no_history_file_s_is_refused_so_that_nothing_is_written_elsewhere() {
-        for name in ["../../etc/passwd", "00000002.history/", "2.history", "0000000a.history", "00000000.history"] {
+        for name in
+            ["../../etc/passwd", "00000002.history/", "2.history", "0000000a.history", "00000000.history"]
+        {
             assert!(HistoryFile::check(name, SECOND.to_vec()).is_err(), "{name}");
         }
         assert!(HistoryFile::check("00000002.history", Vec::new()).is_err());

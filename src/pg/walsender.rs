@@ -302,7 +302,8 @@ impl WalSender {
 
     fn login(&mut self, settings: &ConnSettings, deadline: Deadline) -> Result<(), ConnError> {
         let password = settings.password.as_ref().map(|secret| secret.reveal().as_bytes());
-        let wanted = || ConnError::Auth(format!("{} asks for a password of role {}", settings.host, settings.user));
+        let wanted =
+            || ConnError::Auth(format!("{} asks for a password of role {}", settings.host, settings.user));
         let mut scram: Option<ScramSha256> = None;
         let mut proved = true;
         for _ in 0..MOST_MESSAGES {
@@ -317,8 +318,7 @@ impl WalSender {
                     if !mechanisms.iter().any(|name| name == SCRAM_SHA_256) {
                         return Err(ConnError::Auth(format!("{} offers no SCRAM-SHA-256", self.place)));
                     }
-                    let begun =
-                        ScramSha256::new(password.ok_or_else(wanted)?, ChannelBinding::unsupported());
+                    let begun = ScramSha256::new(password.ok_or_else(wanted)?, ChannelBinding::unsupported());
                     let first = begun.message();
                     let length = u32::try_from(first.len()).unwrap_or(u32::MAX).to_be_bytes();
                     let body = [SCRAM_SHA_256.as_bytes(), &[0], length.as_slice(), first].concat();
@@ -344,12 +344,16 @@ impl WalSender {
                     proved = true;
                 }
                 Message::OtherLogin(kind) => {
-                    let message = format!("{} wants a way to log in that isn't known here ({kind})", self.place);
+                    let message =
+                        format!("{} wants a way to log in that isn't known here ({kind})", self.place);
                     return Err(ConnError::Auth(message));
                 }
                 Message::Failed { state, message } => return Err(refusal(state, message)),
                 Message::LoggedIn if !proved => {
-                    return Err(ConnError::Auth(format!("{} didn't prove that it is the server", self.place)));
+                    return Err(ConnError::Auth(format!(
+                        "{} didn't prove that it is the server",
+                        self.place
+                    )));
                 }
                 Message::Ready => return Ok(()),
                 Message::LoggedIn | Message::Other(_) => {}
@@ -398,7 +402,9 @@ impl WalSender {
 fn startup(settings: &ConnSettings) -> Vec<u8> {
     let mut body = PROTOCOL.to_be_bytes().to_vec();
     // "true" is physical replication; the database is then only for the password file.
-    for text in ["user", &settings.user, "replication", "true", "application_name", &settings.application_name] {
+    for text in
+        ["user", &settings.user, "replication", "true", "application_name", &settings.application_name]
+    {
         body.extend(text.bytes().filter(|byte| *byte != 0));
         body.push(0);
     }

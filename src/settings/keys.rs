@@ -428,7 +428,7 @@ pub const SECTIONS: &[Section] = &[
         name: "ssh",
         repeated: false,
         doc: "How the other nodes are reached over SSH. The table may be absent; what isn't said here is taken \
-              from ~/.ssh/config and /etc/ssh/ssh_config. Host keys must be known, and no password is ever sent.",
+              from ~/.ssh/config and /etc/ssh/ssh_config, without their Match and Include. Host keys must be known, and no password is ever sent.",
         keys: &[
             Key {
                 name: "user",

@@ -1,4 +1,4 @@
-//! Which key belongs to which host: `known_hosts` as in sshd(8), "SSH_KNOWN_HOSTS FILE FORMAT".
+//! Which key belongs to which host: `known_hosts` in the format that sshd(8) describes.
 //!
 //! Pure. libssh2's own look-up isn't used: it ignores `@revoked` (a revoked key counts as known), matches no wildcards,
 //! and a missing file is an error to it. Host certificates aren't supported: `@cert-authority` lines are noticed so that

@@ -65,13 +65,13 @@ pub fn with<T: Send + 'static>(
     deadline: Deadline,
     work: impl FnOnce(&mut Ssh) -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    let (hold, held) = channel();
+    let (lend, socket) = channel();
     let (done, ended) = channel();
     let (thread_target, place) = (target.clone(), target.place());
     std::thread::Builder::new()
         .name("ssh".to_owned())
         .spawn(move || {
-            let result = open(&thread_target, deadline, &hold).and_then(|mut ssh| {
+            let result = open(&thread_target, deadline, &lend).and_then(|mut ssh| {
                 let result = work(&mut ssh);
                 ssh.hang_up();
                 result
@@ -81,19 +81,21 @@ pub fn with<T: Send + 'static>(
         })
         .map_err(|error| Error::failed("can't start a thread").detail(error))?;
     let result = ended.recv_timeout(deadline.left());
-    if let (Err(_), Ok(stream)) = (&result, held.try_recv()) {
+    if let (Err(_), Ok(stream)) = (&result, socket.try_recv()) {
         let stream: TcpStream = stream;
         stream.shutdown(Shutdown::Both).ok();
     }
     result.unwrap_or_else(|error| {
         Err(match error {
-            RecvTimeoutError::Timeout => Error::new(Kind::TryAgain, "no answer over SSH in time").detail(place),
+            RecvTimeoutError::Timeout => {
+                Error::new(Kind::TryAgain, "no answer over SSH in time").detail(place)
+            }
             RecvTimeoutError::Disconnected => Error::failed("the SSH thread ended").detail(place),
         })
     })
 }
 
-fn open(target: &Target, deadline: Deadline, hold: &Sender<TcpStream>) -> Result<Ssh> {
+fn open(target: &Target, deadline: Deadline, lend: &Sender<TcpStream>) -> Result<Ssh> {
     let place = target.place();
     let unreachable = |error: &dyn std::fmt::Display| {
         Error::new(Kind::Unreachable, format!("{} can't be reached over SSH", target.name))
@@ -101,7 +103,7 @@ fn open(target: &Target, deadline: Deadline, hold: &Sender<TcpStream>) -> Result
     };
     let stream = connect(target, deadline).map_err(|error| unreachable(&error))?;
     let failed = |error: io::Error| Error::failed("can't share a socket").detail(error);
-    hold.send(stream.try_clone().map_err(failed)?).unwrap_or_default();
+    lend.send(stream.try_clone().map_err(failed)?).unwrap_or_default();
     let known = read_known_hosts(target)?;
     let mut session = Session::new().map_err(|error| Error::failed("can't begin SSH").detail(error))?;
     session.set_tcp_stream(stream.try_clone().map_err(failed)?);
@@ -162,9 +164,11 @@ fn check_host(target: &Target, session: &Session, known: &KnownHosts) -> Result<
     match known.check(&target.lookup, &kind, key) {
         Verdict::Known => Ok(()),
         Verdict::Unknown { certificates } => {
-            let error = Error::new(Kind::Permission, format!("the SSH host key of {} isn't known", target.name));
+            let error =
+                Error::new(Kind::Permission, format!("the SSH host key of {} isn't known", target.name));
             let error = if certificates {
-                error.detail(format!("{facts}; @cert-authority lines aren't supported: a plain key is needed"))
+                error
+                    .detail(format!("{facts}; @cert-authority lines aren't supported: a plain key is needed"))
             } else {
                 error.detail(facts)
             };
@@ -178,7 +182,8 @@ fn check_host(target: &Target, session: &Session, known: &KnownHosts) -> Result<
                 .hint(scan))
         }
         Verdict::Changed { place } => {
-            let message = format!("the SSH host key of {} HAS CHANGED: another machine may be answering", target.name);
+            let message =
+                format!("the SSH host key of {} HAS CHANGED: another machine may be answering", target.name);
             Err(Error::refused(message)
                 .detail(format!("{facts}; the known key is at {place}"))
                 .hint(format!("was {} installed anew? {compare}", target.name))
@@ -302,10 +307,7 @@ impl Ssh {
         };
         self.session.set_timeout(millis(self.deadline));
         let entries = self.session.sftp().and_then(|sftp| sftp.readdir(folder)).map_err(failed)?;
-        Ok(entries
-            .into_iter()
-            .filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned()))
-            .collect())
+        Ok(entries.into_iter().filter_map(|(path, _)| Some(path.file_name()?.to_str()?.to_owned())).collect())
     }
 
     /// Says good-bye, if the other end still listens.

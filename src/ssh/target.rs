@@ -44,7 +44,12 @@ impl Target {
     pub fn node(settings: &Settings, node: &Node) -> Result<Self> {
         let alias = node.ssh_host_key_alias.clone();
         let address = node.address.to_string();
-        Self::find(&settings.ssh, &node.name, Some(&address), Some(alias.unwrap_or_else(|| node.name.clone())))
+        Self::find(
+            &settings.ssh,
+            &node.name,
+            Some(&address),
+            Some(alias.unwrap_or_else(|| node.name.clone())),
+        )
     }
 
     /// Returns how a host is reached that is no node of the configuration.
@@ -68,15 +73,14 @@ impl Target {
             let defaults = || or.iter().map(|text| path(&(*text).to_owned())).collect();
             texts.map_or_else(defaults, |texts| texts.iter().map(path).collect())
         };
-        let known_hosts = match &ssh.known_hosts {
-            Some(file) => vec![file.clone()],
-            None => {
-                let user = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"];
-                let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
-                let mut files = many(config.user_known_hosts.as_ref(), user);
-                files.extend(many(config.global_known_hosts.as_ref(), global));
-                files
-            }
+        let known_hosts = if let Some(file) = &ssh.known_hosts {
+            vec![file.clone()]
+        } else {
+            let user = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"];
+            let global = ["/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"];
+            let mut files = many(config.user_known_hosts.as_ref(), user);
+            files.extend(many(config.global_known_hosts.as_ref(), global));
+            files
         };
         let identities = match &ssh.identity_file {
             Some(file) => vec![file.clone()],

@@ -67,27 +67,45 @@ impl Stage {
         Self { bed, sshd, primary, standby }
     }
 
+    fn config(&self, known_hosts: &str, key: &str) -> String {
+        let folders =
+            [self.primary.data(), self.standby.data(), self.sshd.file(key), self.sshd.file(known_hosts)];
+        let [first, second, key, known_hosts] = folders.map(|path| path.display().to_string());
+        format!(
+            "[cluster]\nname = \"test\"\n\
+             [[node]]\nname = \"node1\"\naddress = \"10.77.0.2\"\npriority = 200\ndata_directory = \"{first}\"\n\
+             [[node]]\nname = \"node2\"\naddress = \"10.77.0.1\"\npriority = 100\ndata_directory = \"{second}\"\n\
+             [[vip]]\naddress = \"10.77.0.100/24\"\n[postgres]\nport = 5432\n\
+             [ssh]\nuser = \"root\"\nport = {}\nidentity_file = \"{key}\"\nknown_hosts = \"{known_hosts}\"\n\
+             remote_command = \"{}\"\n",
+            sshd::PORT,
+            env!("CARGO_BIN_EXE_pgbaton"),
+        )
+    }
+
     /// Runs a verb on node2's host.
     fn run(&self, known_hosts: &str, key: &str, arguments: &[&str]) -> (Value, i32) {
         let config = self.sshd.file("pgbaton.toml");
-        let text = format!(
-            "[cluster]\nname = \"test\"\n\
-             [[node]]\nname = \"node1\"\naddress = \"10.77.0.2\"\npriority = 200\ndata_directory = {:?}\n\
-             [[node]]\nname = \"node2\"\naddress = \"10.77.0.1\"\npriority = 100\ndata_directory = {:?}\n\
-             [[vip]]\naddress = \"10.77.0.100/24\"\n[postgres]\nport = 5432\n\
-             [ssh]\nuser = \"root\"\nport = {}\nidentity_file = {:?}\nknown_hosts = {:?}\nremote_command = {:?}\n",
-            self.primary.data(),
-            self.standby.data(),
-            sshd::PORT,
-            self.sshd.file(key),
-            self.sshd.file(known_hosts),
-            env!("CARGO_BIN_EXE_pgbaton"),
-        );
-        std::fs::write(&config, text).unwrap();
+        std::fs::write(&config, self.config(known_hosts, key)).unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &self.bed.a, env!("CARGO_BIN_EXE_pgbaton"), "--json", "--config"]);
         document(&command.arg(&config).args(arguments).output().unwrap())
     }
+}
+
+#[test]
+fn who_may_not_remove_the_virtual_ip_is_refused_before_anything_is_touched() {
+    let stage = Stage::new();
+    let config = stage.primary.sockets().join("pgbaton.toml");
+    std::fs::write(&config, stage.config("none", "user")).unwrap();
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", &stage.bed.b, "setpriv", "--reuid=postgres", "--regid=postgres"]);
+    command.args(["--clear-groups", env!("CARGO_BIN_EXE_pgbaton"), "--json", "--config"]).arg(&config);
+    let (told, code) = document(&command.args(["pg", "fence"]).output().unwrap());
+    assert_eq!(code, 77, "{told}");
+    assert!(!stage.primary.processes().is_empty());
+    assert!(!stage.primary.data().join("pgbaton.needs_check").exists());
+    assert!(!stage.primary.data().join("standby.signal").exists());
 }
 
 #[test]
@@ -118,6 +136,9 @@ fn another_node_is_fenced_over_ssh_only_when_its_key_is_known_and_its_word_is_a_
     assert_eq!(exit, 77);
     assert!(told["error"]["hints"].to_string().contains("ssh-keyscan"), "{told}");
     assert!(told["error"]["detail"].to_string().contains("SHA256:"), "{told}");
+    let data = stage.standby.data();
+    let both = [&fence[..], &["-D", data.to_str().unwrap()]].concat();
+    assert_eq!(stage.run("good", "user", &both).1, 2, "which of the two is meant?");
     let (told, exit) = stage.run("good", "other", &fence);
     assert_eq!(exit, 77, "{told}");
     let (told, exit) = stage.run("good", "user", &[&fence[..], &["--system-id", "42"]].concat());

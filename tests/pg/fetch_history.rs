@@ -20,7 +20,10 @@ fn the_replication_protocol_tells_who_a_server_is_and_gives_the_file_s_own_octet
     let mut sender = WalSender::connect(&standby.settings(), long()).unwrap();
     let before = sender.identify(long()).unwrap();
     assert_eq!(before.timeline, Timeline::FIRST);
-    assert_eq!(before.system_id.to_string(), primary.ask("SELECT system_identifier FROM pg_control_system()"));
+    assert_eq!(
+        before.system_id.to_string(),
+        primary.ask("SELECT system_identifier FROM pg_control_system()")
+    );
     assert_eq!(sender.history(Timeline::FIRST, long()).unwrap(), None);
     assert_eq!(sender.history(two(), long()).unwrap(), None);
     standby.ask("SELECT pg_promote()");
@@ -34,7 +37,8 @@ fn the_replication_protocol_tells_who_a_server_is_and_gives_the_file_s_own_octet
 #[test]
 fn passwords_are_proved_by_scram_and_by_md5() {
     let primary = Cluster::primary("n1");
-    primary.ask("SET password_encryption = 'scram-sha-256'; CREATE ROLE s REPLICATION LOGIN PASSWORD 'geheim'");
+    primary
+        .ask("SET password_encryption = 'scram-sha-256'; CREATE ROLE s REPLICATION LOGIN PASSWORD 'geheim'");
     primary.ask("SET password_encryption = 'md5'; CREATE ROLE m REPLICATION LOGIN PASSWORD 'geheim'");
     std::fs::write(
         primary.data().join("pg_hba.conf"),

@@ -28,7 +28,9 @@ impl Sshd {
         std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o700)).unwrap();
         // Where it drops its privileges; a package's service makes it.
         std::fs::create_dir_all("/run/sshd").unwrap();
-        for (name, kind) in [("host", "ed25519"), ("host_rsa", "rsa"), ("user", "ed25519"), ("other", "ed25519")] {
+        for (name, kind) in
+            [("host", "ed25519"), ("host_rsa", "rsa"), ("user", "ed25519"), ("other", "ed25519")]
+        {
             keygen(&folder.join(name), kind);
         }
         std::fs::copy(folder.join("user.pub"), folder.join("authorized_keys")).unwrap();
