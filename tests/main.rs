@@ -18,5 +18,6 @@ mod net;
 mod netns;
 mod pg;
 mod ssh;
+mod status;
 mod support;
 mod vrrp;

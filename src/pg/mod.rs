@@ -1,7 +1,7 @@
 //! `PostgreSQL`: what a server is and what can be done to it.
 
 pub mod conn;
-//pub mod control;
+pub mod control;
 pub mod epoch;
 pub mod facts;
 pub mod gates;

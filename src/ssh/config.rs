@@ -247,7 +247,9 @@ Host *
         #[test]
         fn no_text_makes_the_parser_panic(text in "(?s).{0,200}", host in ".{0,9}") {
             let config = of(&text, &host);
-            let _ = config.identity_files.iter().map(|path| expand(path, "/h", &host)).count();
+            for path in &config.identity_files {
+                drop(expand(path, "/h", &host));
+            }
         }
 
         #[test]

@@ -3,6 +3,13 @@
 //! These tests need root, namespaces and `PostgreSQL`. Where the lab's own preflight says that something is
 //! missing they say so and pass, unless `PGBATON_TEST_LAB=require` (as CI sets it).
 
+mod demos;
+mod failover;
+mod interrupted;
+mod refusals;
+mod returning;
+mod silence;
+
 use pgbaton::demo::client::{Manner, Writer, rows_present};
 use pgbaton::demo::lab::{Lab, LabOptions, VIP};
 use pgbaton::demo::namespace::{Namespace, ip_batch};

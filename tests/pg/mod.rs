@@ -3,3 +3,5 @@
 mod facts;
 mod fence;
 mod fetch_history;
+mod promote;
+mod server;

@@ -1,5 +1,6 @@
 //! What integration tests share.
 
+pub mod lab;
 pub mod pg;
 pub mod sshd;
 
