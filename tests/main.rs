@@ -21,6 +21,7 @@ mod golden;
 mod net;
 mod netns;
 mod pg;
+mod ssh;
 mod status;
 mod support;
 mod vrrp;

@@ -166,7 +166,7 @@ fn not_running(path: &std::path::Path) -> Error {
         .hint("start it as a standby first: a server that is down can't be promoted")
 }
 
-fn address(host: &str) -> Result<IpAddr> {
+pub(super) fn address(host: &str) -> Result<IpAddr> {
     use std::net::ToSocketAddrs as _;
     if let Ok(address) = host.parse() {
         return Ok(address);
@@ -180,7 +180,7 @@ fn address(host: &str) -> Result<IpAddr> {
         .ok_or_else(|| Error::new(Kind::Unreachable, format!("\"{host}\" has no address")))
 }
 
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "local".to_owned() } else { name }
 }
