@@ -8,7 +8,7 @@ BIN := target/release/pgbaton
 ARGS ?=
 
 APT := DEBIAN_FRONTEND=noninteractive apt-get
-BUILD_PACKAGES := gcc libc6-dev
+BUILD_PACKAGES := gcc libc6-dev libssl-dev pkg-config
 DEMO_PACKAGES := postgresql iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) mandoc keepalived nftables librsvg2-bin bash zsh fish
 

@@ -56,6 +56,8 @@ struct RawNode {
     data_directory: Value<String>,
     port: Value<i64>,
     socket_directory: Value<String>,
+    conninfo: Value<String>,
+    tls_name: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -93,6 +95,7 @@ struct RawPostgres {
     stop_timeout: Value<String>,
     promote_timeout: Value<String>,
     connect_timeout: Value<String>,
+    conninfo: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -245,6 +248,8 @@ impl Check {
             data_directory: self.path("data_directory", raw.data_directory),
             port: self.integer("node", "port", raw.port),
             socket_directory: self.path("socket_directory", raw.socket_directory),
+            conninfo: self.conninfo(raw.conninfo),
+            tls_name: self.text("tls_name", raw.tls_name),
             name: name?,
             address: address?,
         };
@@ -395,6 +400,8 @@ impl Check {
             connect_timeout: self
                 .above_zero("connect_timeout", raw.connect_timeout)
                 .unwrap_or(base.connect_timeout),
+            conninfo: self.conninfo(raw.conninfo),
+            tls_name: None,
         };
         (self.problems.len() == before).then_some((directory, postgres))
     }
