@@ -1,3 +1,4 @@
 //! Against real servers.
 
 mod facts;
+mod tls;

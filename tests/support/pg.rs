@@ -95,7 +95,7 @@ impl Drop for Folder {
 }
 
 /// Gives a file to the server's user.
-pub fn give(path: &Path) {
+pub(crate) fn give(path: &Path) {
     if let Some((uid, gid)) = run_as() {
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
     }

@@ -13,32 +13,32 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A certificate and its key.
 #[derive(Debug, Clone)]
-pub struct Identity {
+pub(crate) struct Identity {
     certificate: X509,
     key: PKey<Private>,
 }
 
 /// What a certificate is made out to.
 #[derive(Debug, Default)]
-pub struct Names<'a> {
-    pub common: &'a str,
-    pub dns: &'a [&'a str],
-    pub addresses: &'a [&'a str],
+pub(crate) struct Names<'a> {
+    pub(crate) common: &'a str,
+    pub(crate) dns: &'a [&'a str],
+    pub(crate) addresses: &'a [&'a str],
 }
 
 impl Identity {
     /// Makes an authority.
-    pub fn authority(name: &str) -> Self {
+    pub(crate) fn authority(name: &str) -> Self {
         Self::make(None, &Names { common: name, ..Names::default() }, (-1, 100))
     }
 
     /// Issues a certificate that is valid now.
-    pub fn issue(&self, names: &Names<'_>) -> Self {
+    pub(crate) fn issue(&self, names: &Names<'_>) -> Self {
         Self::make(Some(self), names, (-1, 30))
     }
 
     /// Issues a certificate that has expired.
-    pub fn issue_expired(&self, names: &Names<'_>) -> Self {
+    pub(crate) fn issue_expired(&self, names: &Names<'_>) -> Self {
         Self::make(Some(self), names, (-9, -2))
     }
 
@@ -80,17 +80,17 @@ impl Identity {
     }
 
     /// Writes the certificate.
-    pub fn write_certificate(&self, path: &Path) {
+    pub(crate) fn write_certificate(&self, path: &Path) {
         write(path, &self.certificate.to_pem().unwrap(), 0o644);
     }
 
     /// Writes the key, as private as a key must be.
-    pub fn write_key(&self, path: &Path) {
+    pub(crate) fn write_key(&self, path: &Path) {
         write(path, &self.key.private_key_to_pem_pkcs8().unwrap(), 0o600);
     }
 
     /// Writes the key under a password.
-    pub fn write_locked_key(&self, path: &Path) {
+    pub(crate) fn write_locked_key(&self, path: &Path) {
         let cipher = openssl::symm::Cipher::aes_256_cbc();
         write(path, &self.key.private_key_to_pem_pkcs8_passphrase(cipher, b"secret").unwrap(), 0o600);
     }
