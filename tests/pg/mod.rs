@@ -1,4 +1,5 @@
 //! Against real servers.
 
 mod facts;
+mod least_rights;
 mod tls;

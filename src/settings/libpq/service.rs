@@ -56,7 +56,7 @@ mod tests {
     fn a_mistake_is_told_with_its_line() {
         let error = find(FILE, "f", "third").unwrap_err().to_string();
         assert_eq!(error, "service file \"f\", line 11: a line must be keyword=value");
-        let error = find("[a]\nhots=x", "f", "a").unwrap_err().to_string();
+        let error = find("[a]\nhos=x", "f", "a").unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("\"host\""), "{error}");
         assert!(find("[a]\nservice=b", "f", "a").is_err());
     }
