@@ -16,8 +16,8 @@ use crate::error::{Error, Kind};
 use crate::host::clock::Deadline;
 use crate::settings::libpq::TargetSession;
 use postgres::{Client, SimpleQueryMessage};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::PoisonError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 
 /// Why a server didn't do as asked.
@@ -168,11 +168,7 @@ impl Session {
         Self::first(settings, settings.target, deadline)
     }
 
-    fn first(
-        settings: &ConnSettings,
-        target: TargetSession,
-        deadline: Deadline,
-    ) -> Result<Self, ConnError> {
+    fn first(settings: &ConnSettings, target: TargetSession, deadline: Deadline) -> Result<Self, ConnError> {
         let mut last = None;
         for endpoint in settings.endpoints() {
             let addresses = match endpoint.addresses(deadline.within(settings.connect_timeout)) {

@@ -79,11 +79,8 @@ impl Attempt<'_> {
         use postgres::config::SslMode::{Prefer, Require};
         self.config.ssl_mode(if required { Require } else { Prefer });
         let settings = self.settings;
-        let connector = Connector::new(
-            &settings.tls,
-            settings.home.as_deref(),
-            self.endpoint.tls_name.as_deref(),
-        );
+        let connector =
+            Connector::new(&settings.tls, settings.home.as_deref(), self.endpoint.tls_name.as_deref());
         let connector = match connector {
             Ok(connector) => connector,
             Err(error) => return (false, Err(ConnError::Tls(error.to_string()))),
@@ -205,4 +202,3 @@ pub(super) fn classify(error: &postgres::Error, place: &str) -> ConnError {
         _ => ConnError::Lost(text),
     }
 }
-

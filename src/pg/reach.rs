@@ -159,7 +159,7 @@ impl ConnSettings {
     #[must_use]
     pub fn with_password_from(mut self, environment: Option<Secret>, file: Option<&PgPass>) -> Self {
         if self.password.is_none() {
-            self.password.clone_from(&environment);
+            self.password = environment;
         }
         let said = self.password.clone();
         let find = |endpoint: &Endpoint| {
@@ -193,9 +193,8 @@ impl ConnSettings {
 fn target<'a>(endpoint: &'a Endpoint, dbname: &'a str, user: &'a str) -> Target<'a> {
     let socket = matches!(endpoint.host, Host::Unix(..));
     let host = match (&endpoint.name, &endpoint.host) {
-        (Some(name), _) => name.as_str().into(),
+        (Some(name), _) | (None, Host::Name(name, _)) => name.as_str().into(),
         (None, Host::Tcp(ip, _)) => ip.to_string().into(),
-        (None, Host::Name(name, _)) => name.as_str().into(),
         (None, Host::Unix(folder, _)) => folder.to_string_lossy(),
     };
     Target { host, socket, port: endpoint.host.port(), dbname, user }

@@ -48,7 +48,12 @@ pub fn with_host(host: Host, postgres: &PostgresSettings, verb: &str) -> ConnSet
 
 /// Returns how the server is reached that was named on the command line or, without a configuration, by libpq's
 /// environment. `postgres` holds the defaults; `said` comes before everything.
-pub fn named(said: Params, postgres: &PostgresSettings, configured: bool, verb: &str) -> Result<ConnSettings> {
+pub fn named(
+    said: Params,
+    postgres: &PostgresSettings,
+    configured: bool,
+    verb: &str,
+) -> Result<ConnSettings> {
     let environment = environment(configured);
     let wrong = |error: ConninfoError| Error::config(error.to_string());
     let service = said.get("service").or_else(|| environment.get("service")).map(str::to_owned);
@@ -142,7 +147,9 @@ fn find_service(service: &str, named: Option<PathBuf>) -> Result<Params> {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && !must => continue,
             Err(error) => {
-                return Err(Error::config(format!("can't read the service file {}", file.display())).detail(error));
+                return Err(
+                    Error::config(format!("can't read the service file {}", file.display())).detail(error)
+                );
             }
         };
         let found = libpq::find_service(&text, &file.display().to_string(), service);

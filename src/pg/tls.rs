@@ -10,7 +10,9 @@ use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
-use openssl::ssl::{Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslRef, SslVerifyMode, SslVersion};
+use openssl::ssl::{
+    Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslRef, SslVerifyMode, SslVersion,
+};
 use openssl::x509::store::{X509Lookup, X509StoreBuilderRef};
 use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509Ref, X509VerifyResult};
@@ -97,7 +99,9 @@ impl Connector {
         let expected = match (tls.mode, host) {
             (SslMode::VerifyFull, Some(host)) => Some(host.to_owned()),
             (SslMode::VerifyFull, None) => {
-                return Err(TlsError::new("sslmode=verify-full needs a host name: hostaddr alone names nobody"));
+                return Err(TlsError::new(
+                    "sslmode=verify-full needs a host name: hostaddr alone names nobody",
+                ));
             }
             _ => None,
         };
@@ -183,12 +187,17 @@ fn roots(
     };
     if let Some(file) = file.as_deref().filter(|file| file.exists()) {
         context.set_ca_file(file).map_err(|stack| {
-            TlsError::new(format!("can't read the root certificates {}: {}", file.display(), said_by_openssl(&stack)))
+            TlsError::new(format!(
+                "can't read the root certificates {}: {}",
+                file.display(),
+                said_by_openssl(&stack)
+            ))
         })?;
         return Ok(true);
     }
     if tls.mode >= SslMode::VerifyCa {
-        let place = file.map_or_else(|| "~/.postgresql/root.crt".to_owned(), |file| file.display().to_string());
+        let place =
+            file.map_or_else(|| "~/.postgresql/root.crt".to_owned(), |file| file.display().to_string());
         return Err(TlsError::new(format!(
             "the root certificates {place} don't exist: name them with sslrootcert, \
              or trust the system's with sslrootcert=system"
@@ -238,9 +247,9 @@ fn client_certificate(
     let Some(file) = file else { return Err(TlsError::new("there is a certificate but no private key")) };
     let key = private_key(&file)?;
     context.set_private_key(&key)?;
-    context.check_private_key().map_err(|_| {
-        TlsError::new(format!("the private key {} doesn't fit the certificate", file.display()))
-    })
+    context
+        .check_private_key()
+        .map_err(|_| TlsError::new(format!("the private key {} doesn't fit the certificate", file.display())))
 }
 
 fn private_key(path: &Path) -> Result<PKey<Private>, TlsError> {
@@ -314,7 +323,10 @@ impl Names {
             return Ok(());
         }
         let shown = self.dns.first().or(self.common.as_ref()).map_or("nobody", String::as_str);
-        Err(TlsError::new(format!("the server's certificate is for \"{}\", not for \"{host}\"", shown.escape_debug())))
+        Err(TlsError::new(format!(
+            "the server's certificate is for \"{}\", not for \"{host}\"",
+            shown.escape_debug()
+        )))
     }
 }
 

@@ -29,7 +29,10 @@ fn the_grants_of_the_manual_suffice_for_a_failover() {
     for statement in LEAST_RIGHTS {
         // The role pg_checkpoint came with major 15.
         if version >= 150_000 || !statement.contains("pg_checkpoint") {
-            primary.session().execute(*statement, long()).unwrap_or_else(|error| panic!("{statement}: {error}"));
+            primary
+                .session()
+                .execute(*statement, long())
+                .unwrap_or_else(|error| panic!("{statement}: {error}"));
         }
     }
     assert_eq!(primary.ask("SELECT rolsuper FROM pg_roles WHERE rolname = 'pgbaton'"), "f");

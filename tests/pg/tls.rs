@@ -64,16 +64,16 @@ impl Server {
         server.cluster.ask("SELECT pg_reload_conf()");
         // A reload has arrived once a new connection is treated by the new rules.
         let wanted = if matches!(shown, Shown::Plain) { "onlyplain" } else { "onlyssl" };
-        let probe = server.settings(&format!("host={} user={wanted} sslmode=allow", server.address), None);
+        let probe = settings_at(&format!("host={} user={wanted} sslmode=allow", server.address), None);
         wait_for("the reload", || Session::connect(&probe, long()).is_ok());
         server
     }
+}
 
-    fn settings(&self, conninfo: &str, home: Option<&Path>) -> ConnSettings {
-        let mut settings = settings(conninfo);
-        settings.home = home.map(Path::to_path_buf);
-        settings
-    }
+fn settings_at(conninfo: &str, home: Option<&Path>) -> ConnSettings {
+    let mut settings = settings(conninfo);
+    settings.home = home.map(Path::to_path_buf);
+    settings
 }
 
 fn settings(conninfo: &str) -> ConnSettings {
@@ -162,11 +162,12 @@ fn every_sslmode_gives_psql_s_verdict_on_every_server() {
                     let trusted = home.path() == trusting.path();
                     println!("{kind:18} roots={trusted} {conninfo}: {verdict:?}");
                     let wanted = match (kind, mode) {
-                        ("good", "verify-ca" | "verify-full") => Some(trusted.then_some(true)),
-                        ("wrong name", "verify-full") => Some(None),
-                        ("wrong name", "verify-ca") => Some(trusted.then_some(true)),
-                        ("expired" | "unknown authority", "verify-ca" | "verify-full") => Some(None),
-                        ("plain", "require" | "verify-ca" | "verify-full") => Some(None),
+                        ("good", "verify-ca" | "verify-full") | ("wrong name", "verify-ca") => {
+                            Some(trusted.then_some(true))
+                        }
+                        ("wrong name", "verify-full")
+                        | ("expired" | "unknown authority", "verify-ca" | "verify-full")
+                        | ("plain", "require" | "verify-ca" | "verify-full") => Some(None),
                         (_, "disable" | "allow") => Some(Some(false)),
                         _ => None,
                     };
@@ -186,7 +187,7 @@ fn roles_passwords_and_certificates_give_psql_s_verdict() {
     let home = home_with(Some(&authority));
     let address = own_address();
     let names = Names { common: "db", dns: &[], addresses: &[&address] };
-    let server = Server::start(address.clone(), &Shown::Certificate(&authority.issue(&names)), &authority);
+    let _server = Server::start(address.clone(), &Shown::Certificate(&authority.issue(&names)), &authority);
     let file = |name: &str| home.path().join(name);
     authority.issue(&Names { common: "certified", ..Names::default() }).write_certificate(&file("wrong.crt"));
     let client = authority.issue(&Names { common: "certified", ..Names::default() });
@@ -199,7 +200,9 @@ fn roles_passwords_and_certificates_give_psql_s_verdict() {
     std::fs::set_permissions(file("passwords"), std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     give(&file("passwords"));
     let here = home.path().display();
-    let cert = |rest: &str| format!("user=certified sslmode=verify-full {}", rest.replace("HOME", &here.to_string()));
+    let cert = |rest: &str| {
+        format!("user=certified sslmode=verify-full {}", rest.replace("HOME", &here.to_string()))
+    };
     let cases = [
         ("user=onlyssl sslmode=disable".to_owned(), None),
         ("user=onlyssl sslmode=allow".to_owned(), Some(true)),
@@ -236,14 +239,17 @@ fn roles_passwords_and_certificates_give_psql_s_verdict() {
     let usual = format!("host={address} dbname=postgres user=certified sslmode=require");
     assert_eq!(compared(&usual, home.path()), Ok(true));
 
-    let session = Session::connect(&server.settings(&usual, Some(home.path())), long()).unwrap();
+    let session = Session::connect(&settings_at(&usual, Some(home.path())), long()).unwrap();
     let left = session.peer_certificate_not_after().unwrap()
         - i64::try_from(pgbaton::host::clock::wall().as_secs()).unwrap();
     assert!((29 * 86_400..=30 * 86_400).contains(&left), "{left}");
 
-    let wrong = server.settings(&format!("{usual} sslmode=disable user=scram password=no"), None);
+    let wrong = settings_at(&format!("{usual} sslmode=disable user=scram password=no"), None);
     assert!(matches!(Session::connect(&wrong, long()), Err(ConnError::Auth(_))));
-    let locked = server.settings(&cert(&format!("host={address} sslcert=HOME/client.crt sslkey=HOME/locked.key")), Some(home.path()));
+    let locked = settings_at(
+        &cert(&format!("host={address} sslcert=HOME/client.crt sslkey=HOME/locked.key")),
+        Some(home.path()),
+    );
     let error = Session::connect(&locked, long()).unwrap_err().to_string();
     assert!(error.contains("password"), "{error}");
 
@@ -263,7 +269,11 @@ fn several_hosts_are_tried_in_order_as_psql_does() {
     let standby = Cluster::standby_not_started("n2", &primary);
     standby.append_settings(&format!("listen_addresses = '{two}'"));
     for server in [&primary, &standby] {
-        std::fs::write(server.data().join("pg_hba.conf"), "local all all trust\nlocal replication all trust\nhost all all all trust\n").unwrap();
+        std::fs::write(
+            server.data().join("pg_hba.conf"),
+            "local all all trust\nlocal replication all trust\nhost all all all trust\n",
+        )
+        .unwrap();
     }
     primary.ask("SELECT pg_reload_conf()");
     standby.start();
@@ -273,13 +283,20 @@ fn several_hosts_are_tried_in_order_as_psql_does() {
     let ask = |hosts: &str, attrs: &str| -> Result<String, String> {
         let conninfo = format!("host={hosts} user=postgres dbname=postgres target_session_attrs={attrs}");
         let place = "SELECT host(inet_server_addr())";
-        let ours = Session::connect(&settings(&conninfo), long()).map_err(|error| error.to_string()).map(
-            |mut session| session.query(place, long()).unwrap()[0].get(0).unwrap().to_owned(),
-        );
+        let ours = Session::connect(&settings(&conninfo), long())
+            .map_err(|error| error.to_string())
+            .map(|mut session| session.query(place, long()).unwrap()[0].get(0).unwrap().to_owned());
         let mut psql = tool("psql");
-        let output = psql.env("HOME", home.path()).arg("-XAtq").args(["-d", &conninfo, "-c", place]).output().unwrap();
-        let theirs = output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        assert_eq!(ours.clone().ok(), theirs, "{conninfo}: {ours:?} {}", String::from_utf8_lossy(&output.stderr));
+        let output =
+            psql.env("HOME", home.path()).arg("-XAtq").args(["-d", &conninfo, "-c", place]).output().unwrap();
+        let theirs =
+            output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+        assert_eq!(
+            ours.clone().ok(),
+            theirs,
+            "{conninfo}: {ours:?} {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         ours
     };
     for (attrs, wanted) in [
@@ -297,8 +314,11 @@ fn several_hosts_are_tried_in_order_as_psql_does() {
     assert!(ask(&one, "standby").unwrap_err().contains("standby"));
     assert!(ask(&two, "read-write").is_err());
     // The session of a read-write search can still do what every other can.
-    let mut session =
-        Session::connect(&settings(&format!("host={one} user=postgres target_session_attrs=read-write")), long()).unwrap();
+    let mut session = Session::connect(
+        &settings(&format!("host={one} user=postgres target_session_attrs=read-write")),
+        long(),
+    )
+    .unwrap();
     assert_eq!(session.query("SHOW default_transaction_read_only", long()).unwrap()[0].get(0), Some("off"));
 
     // A host that hangs costs its timeout and no more.
@@ -324,11 +344,69 @@ fn a_server_that_falls_silent_in_the_handshake_hits_the_deadline() {
         stream.read_exact(&mut request).unwrap();
         stream.write_all(b"S").unwrap();
         // Silent until the test is over.
-        let _ = wait.recv();
+        wait.recv().unwrap_or_default();
     });
     let settings = settings(&format!("host=127.0.0.1 port={} user=x sslmode=require", address.port()));
     let error = Session::connect(&settings, Deadline::after(Duration::from_millis(300))).unwrap_err();
     assert!(matches!(error, ConnError::Timeout(_)), "{error}");
     drop(ended);
     server.join().unwrap();
+}
+
+/// Runs the program, says what it would promote and returns whether it found the server.
+fn dry_run(arguments: &[&str], variables: &[(&str, &str)]) -> (bool, String) {
+    let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_pgbaton"));
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+        program.env_remove(name);
+    }
+    program.args(["pg", "promote", "--dry-run", "--json"]).args(arguments);
+    let output = program.envs(variables.iter().copied()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let document: serde_json::Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    (document.get("timeline").is_some(), text)
+}
+
+#[test]
+fn pg_promote_is_told_the_server_as_psql_is() {
+    let primary = Cluster::primary("n1");
+    let standby = Cluster::standby_of("n2", &primary);
+    let sockets = standby.sockets().display().to_string();
+    let user = ("PGUSER", "postgres");
+    let uri = format!("postgresql:///postgres?host={sockets}&user=postgres");
+    for (arguments, variables) in [
+        (vec!["-d", &uri], vec![("PGHOST", "/nonexistent")]),
+        (vec!["-d", &uri, "-h", "/nonexistent"], vec![]),
+        (vec!["-h", &sockets], vec![("PGHOST", "/nonexistent"), user]),
+        (vec![], vec![("PGHOST", sockets.as_str()), user]),
+    ] {
+        let (found, text) = dry_run(&arguments, &variables);
+        assert!(found, "{arguments:?} {variables:?}: {text}");
+    }
+    for (arguments, variables, says) in [
+        (vec!["-d", "hots=/tmp"], vec![], "unknown connection parameter"),
+        (vec!["-d", "service=nowhere"], vec![], "no service"),
+        (vec!["-h", "192.0.2.1"], vec![("PGSSLMODE", "verify")], "sslmode must be one of"),
+        (vec!["-d", "host=x sslpassword=y"], vec![], "sslpassword"),
+    ] {
+        let (found, text) = dry_run(&arguments, &variables);
+        assert!(!found && text.contains(says), "{arguments:?}: {text}");
+    }
+
+    // A configuration that names the server: where the environment points doesn't count, what protects does.
+    let folder = Folder::new();
+    let config = folder.path().join("pgbaton.toml");
+    let text = format!(
+        "[cluster]\nname = \"a\"\n[[node]]\nname = \"n2\"\naddress = \"192.0.2.2\"\npriority = 1\n\
+         [[vip]]\naddress = \"192.0.2.3/24\"\ninterface = \"lo\"\n[vrrp]\ninterface = \"lo\"\n[postgres]\n\
+         data_directory = \"{}\"\nsocket_directory = \"{sockets}\"\nconninfo = \"sslmode=verify-full\"\n",
+        standby.data().display()
+    );
+    std::fs::write(&config, text).unwrap();
+    let named = ["--config", config.to_str().unwrap(), "--node", "n2"];
+    let (_, text) = dry_run(&named, &[("PGHOST", "/nonexistent"), ("PGUSER", "nobody"), ("PGPORT", "1")]);
+    // The server was found and asked; this machine just isn't that node.
+    assert!(text.contains("doesn't have the address 192.0.2.2"), "{text}");
+    let wrong = dry_run(&named, &[("PGSSLMODE", "verify"), ("PGHOST", "/nonexistent")]).1;
+    assert!(!wrong.contains("sslmode must be"), "conninfo comes before the environment: {wrong}");
 }

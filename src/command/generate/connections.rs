@@ -51,12 +51,18 @@ pub(super) fn sections(page: &mut Page) {
     for (right, purpose) in [
         ("REPLICATION", "Making replication slots for the other nodes after a promotion."),
         ("pg_monitor", "Seeing the state of replication, the settings and the data directory."),
-        ("pg_checkpoint", "The checkpoint after a promotion. PostgreSQL 14 has no such right: there the step \
-          is reported as a warning."),
+        (
+            "pg_checkpoint",
+            "The checkpoint after a promotion. PostgreSQL 14 has no such right: there the step \
+          is reported as a warning.",
+        ),
         ("pg_promote, pg_reload_conf", "The promotion, and the reload that hurries it."),
-        ("CREATE", "The schema pgbaton with its tables epoch and node_status, which are made when they are \
+        (
+            "CREATE",
+            "The schema pgbaton with its tables epoch and node_status, which are made when they are \
           first needed. If somebody else has made them already, let the role own them instead: ALTER TABLE \
-          ... OWNER TO pgbaton."),
+          ... OWNER TO pgbaton.",
+        ),
     ] {
         page.item(&bold(right));
         page.text(purpose);

@@ -83,7 +83,11 @@ pub(super) const KEYWORDS: &[Keyword] = &[
     yes("sslcert", "PGSSLCERT"),
     yes("sslkey", "PGSSLKEY"),
     yes("sslcertmode", "PGSSLCERTMODE"),
-    no("sslpassword", None, "keep the client's key without a password, in a file that only its user may read"),
+    no(
+        "sslpassword",
+        None,
+        "keep the client's key without a password, in a file that only its user may read",
+    ),
     yes("sslrootcert", "PGSSLROOTCERT"),
     yes("sslcrl", "PGSSLCRL"),
     yes("sslcrldir", "PGSSLCRLDIR"),

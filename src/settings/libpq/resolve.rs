@@ -267,7 +267,11 @@ fn integer(params: &Params, name: &str) -> Result<Option<i64>, ConninfoError> {
 
 fn bad_word<T>(name: &str, value: &str, words: &[(&str, T)]) -> ConninfoError {
     let words: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    ConninfoError::new(format!("{name} must be one of {}, not \"{}\"", words.join(", "), value.escape_debug()))
+    ConninfoError::new(format!(
+        "{name} must be one of {}, not \"{}\"",
+        words.join(", "),
+        value.escape_debug()
+    ))
 }
 
 fn word<T: Copy + Default>(params: &Params, name: &str, words: &[(&str, T)]) -> Result<T, ConninfoError> {
@@ -311,7 +315,10 @@ fn places(params: &Params) -> Result<Vec<Place>, ConninfoError> {
         let port = ports.get(at).or_else(|| ports.first().filter(|_| ports.len() == 1)).copied();
         let port = port.filter(|port| !port.is_empty()).map(|text| match text.parse::<u16>() {
             Ok(port) if port > 0 => Ok(port),
-            _ => Err(ConninfoError::new(format!("port must be from 1 to 65535, not \"{}\"", text.escape_debug()))),
+            _ => Err(ConninfoError::new(format!(
+                "port must be from 1 to 65535, not \"{}\"",
+                text.escape_debug()
+            ))),
         });
         let host = if address.is_empty() {
             host(name.as_deref())?
@@ -332,9 +339,7 @@ fn host(name: Option<&str>) -> Result<PlaceHost, ConninfoError> {
         Some(name) if name.starts_with('@') => {
             Err(ConninfoError::new("host: sockets in the abstract name space aren't supported"))
         }
-        Some(name) => {
-            Ok(name.parse().map_or_else(|_| PlaceHost::Name(name.to_owned()), PlaceHost::Address))
-        }
+        Some(name) => Ok(name.parse().map_or_else(|_| PlaceHost::Name(name.to_owned()), PlaceHost::Address)),
     }
 }
 
@@ -413,12 +418,15 @@ mod tests {
     fn hosts_addresses_and_ports_are_paired() {
         let places = resolved("host=a,/run/x,,192.0.2.1 port=1,2,,4").places;
         let place = |host, name: Option<&str>, port| Place { host, name: name.map(str::to_owned), port };
-        assert_eq!(places, [
-            place(PlaceHost::Name("a".into()), Some("a"), Some(1)),
-            place(PlaceHost::Socket("/run/x".into()), Some("/run/x"), Some(2)),
-            place(PlaceHost::Usual, None, None),
-            place(PlaceHost::Address([192, 0, 2, 1].into()), Some("192.0.2.1"), Some(4)),
-        ]);
+        assert_eq!(
+            places,
+            [
+                place(PlaceHost::Name("a".into()), Some("a"), Some(1)),
+                place(PlaceHost::Socket("/run/x".into()), Some("/run/x"), Some(2)),
+                place(PlaceHost::Usual, None, None),
+                place(PlaceHost::Address([192, 0, 2, 1].into()), Some("192.0.2.1"), Some(4)),
+            ]
+        );
         let places = resolved("host=db.example hostaddr=192.0.2.7").places;
         assert_eq!(places, [place(PlaceHost::Address([192, 0, 2, 7].into()), Some("db.example"), None)]);
         assert!(resolved("host=a,b port=7").places.iter().all(|place| place.port == Some(7)));
@@ -447,7 +455,7 @@ mod tests {
                 ("keepalives_count", &port), ("tcp_user_timeout", &other), ("sslrootcert", &other),
             ] {
                 params.set(name, value.clone()).unwrap();
-                let _ = Connection::resolve(&params);
+                drop(Connection::resolve(&params));
             }
         }
     }
