@@ -173,10 +173,10 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -f -a "fetch-history" -d 'Copy timeline history files from another server'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s D -l data-directory -d 'The data directory of the server' -r -f -a "(__fish_complete_directories)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l bin-directory -d 'The directory of `pg_ctl` and `pg_controldata`' -r -f -a "(__fish_complete_directories)"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s h -l host -d 'The directory of the server\'s Unix socket, or the address it listens on' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s h -l host -d 'The directory of the server\'s Unix socket, or the host it listens on' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s p -l port -d 'The port of the server' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s U -l user -d 'The role to connect as' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to, or a connection string' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing or not yet replayed' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "in-recovery\t'The server must be in recovery'
 system-id\t'The nodes must have one system identifier'

@@ -18,8 +18,9 @@ pub enum PgCommand {
     /// changes nothing.
     ///
     /// Works without a configuration; then the guards that need the other nodes can't be asked and must be
-    /// lifted by name with --force. The variables of libpq (PGHOST, PGDATA and so on) aren't read: they often
-    /// name the virtual IP, and this must not promote a server by accident.
+    /// lifted by name with --force. The server is found by libpq's conventions; but where a configuration
+    /// names it, PGHOST, PGPORT, PGUSER, PGDATABASE and PGSERVICE aren't read: they often name the virtual IP,
+    /// and this must not promote a server by accident. PGDATA is never read.
     #[command(after_long_help = examples::PG_PROMOTE)]
     Promote(Promote),
     /// Stop PostgreSQL for sure and keep it from starting writable
@@ -205,7 +206,7 @@ pub struct Promote {
     #[arg(long, env = "PGBATON_BIN_DIRECTORY", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bin_directory: Option<PathBuf>,
 
-    /// The directory of the server's Unix socket, or the address it listens on
+    /// The directory of the server's Unix socket, or the host it listens on
     #[arg(short = 'h', long, env = "PGBATON_HOST", hide_env_values = true, value_name = "HOST")]
     pub host: Option<String>,
 
@@ -217,7 +218,7 @@ pub struct Promote {
     #[arg(short = 'U', long, env = "PGBATON_USER", hide_env_values = true, value_name = "ROLE")]
     pub user: Option<String>,
 
-    /// The database to connect to
+    /// The database to connect to, or a connection string
     #[arg(short = 'd', long, env = "PGBATON_DBNAME", hide_env_values = true, value_name = "DB")]
     pub dbname: Option<String>,
 

@@ -227,8 +227,7 @@ fn ask_all<'a>(
 }
 
 fn by_replication(source: &Source, wanted: Timelines, deadline: Deadline) -> Result<Fetched> {
-    let mut conn = ConnSettings { dbname: "replication".to_owned(), password: None, ..source.conn.clone() };
-    conn = target::with_password(conn);
+    let conn = target::for_replication(&source.conn);
     let mut sender = WalSender::connect(&conn, deadline)?;
     let identity = sender.identify(deadline)?;
     collect(identity.system_id, identity.timeline, wanted, |timeline| Ok(sender.history(timeline, deadline)?))

@@ -11,7 +11,7 @@ use crate::host::clock::Deadline;
 use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -194,6 +194,16 @@ impl Stream {
                 let stream = TcpStream::connect_timeout(&SocketAddr::new(*ip, *port), at_least(deadline))?;
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
+            }
+            Host::Name(name, port) => {
+                let mut failed = io::Error::from(io::ErrorKind::NotFound);
+                for address in (name.as_str(), *port).to_socket_addrs()? {
+                    match Self::open(&Host::Tcp(address.ip(), *port), deadline) {
+                        Ok(stream) => return Ok(stream),
+                        Err(error) => failed = error,
+                    }
+                }
+                Err(failed)
             }
             Host::Unix(folder, port) => {
                 // Unlike a plain connect, this one doesn't wait for ever when the backlog is full.

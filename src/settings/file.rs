@@ -59,6 +59,8 @@ struct RawNode {
     port: Value<i64>,
     socket_directory: Value<String>,
     ssh_host_key_alias: Value<String>,
+    conninfo: Value<String>,
+    tls_name: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -96,6 +98,7 @@ struct RawPostgres {
     stop_timeout: Value<String>,
     promote_timeout: Value<String>,
     connect_timeout: Value<String>,
+    conninfo: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -262,6 +265,8 @@ impl Check {
             port: self.integer("node", "port", raw.port),
             socket_directory: self.path("socket_directory", raw.socket_directory),
             ssh_host_key_alias: self.text("ssh_host_key_alias", raw.ssh_host_key_alias),
+            conninfo: self.conninfo(raw.conninfo),
+            tls_name: self.text("tls_name", raw.tls_name),
             name: name?,
             address: address?,
         };
@@ -414,6 +419,8 @@ impl Check {
             connect_timeout: self
                 .above_zero("connect_timeout", raw.connect_timeout)
                 .unwrap_or(base.connect_timeout),
+            conninfo: self.conninfo(raw.conninfo),
+            tls_name: None,
         };
         (self.problems.len() == before).then_some((directory, postgres))
     }

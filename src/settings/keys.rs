@@ -212,6 +212,22 @@ pub const SECTIONS: &[Section] = &[
                 doc: "The name that the node's SSH host key has in known_hosts. A name, not the address: \
                       addresses move between machines.",
             },
+            Key {
+                name: "conninfo",
+                form: Form::Text,
+                default: Default::Found("conninfo of [postgres]"),
+                example: "\"sslcert=/etc/pgbaton/node1.crt sslkey=/etc/pgbaton/node1.key\"",
+                doc: "Connection parameters for the server of this node; each comes before the same one in \
+                      conninfo of [postgres].",
+            },
+            Key {
+                name: "tls_name",
+                form: Form::Text,
+                default: Default::Found("address of the node"),
+                example: "\"node1.example.com\"",
+                doc: "The host name in the certificate of this node's server, for sslmode=verify-full. The \
+                      connection is made to the address all the same: no name is looked up.",
+            },
         ],
     },
     Section {
@@ -391,6 +407,15 @@ pub const SECTIONS: &[Section] = &[
                 default: Default::Value("\"1s\""),
                 example: "\"1s\"",
                 doc: "How long one connection attempt may take, until the server has answered.",
+            },
+            Key {
+                name: "conninfo",
+                form: Form::Text,
+                default: Default::Found("what libpq's variables for TLS and passwords say"),
+                example: "\"sslmode=verify-full sslrootcert=/etc/pgbaton/root.crt\"",
+                doc: "More connection parameters, as libpq writes them, for every connection to the own server \
+                      and to those of the others. Host, port, role and database have keys of their own; a \
+                      password belongs into a password file. See CONNECTIONS in pgbaton(8).",
             },
         ],
     },

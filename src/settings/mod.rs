@@ -6,6 +6,7 @@
 
 mod file;
 pub mod keys;
+pub mod libpq;
 pub mod parse;
 mod problem;
 mod shape;
@@ -15,6 +16,7 @@ mod value;
 
 use crate::error::{Error, Kind, Result};
 use crate::units::InterfaceAddress;
+use libpq::Params;
 use parse::Lease;
 use std::fs::File;
 use std::io::Read as _;
@@ -84,6 +86,10 @@ pub struct Node {
     pub socket_directory: Option<PathBuf>,
     /// The name its SSH host key is known by; `None`: the node's name.
     pub ssh_host_key_alias: Option<String>,
+    /// Connection parameters of this node's server, before those of all.
+    pub conninfo: Params,
+    /// The host name in the certificate of this node's server, if that isn't the address.
+    pub tls_name: Option<String>,
 }
 
 /// Whether a node may become the primary.
@@ -185,6 +191,10 @@ pub struct PostgresSettings {
     pub promote_timeout: Duration,
     /// How long a connection attempt may take, until the server has answered.
     pub connect_timeout: Duration,
+    /// More connection parameters: TLS, timeouts, options; never where the server is.
+    pub conninfo: Params,
+    /// The host name in the server's certificate, if that isn't the address.
+    pub tls_name: Option<String>,
 }
 
 impl PostgresSettings {
@@ -202,6 +212,8 @@ impl PostgresSettings {
             stop_timeout: Duration::from_secs(5),
             promote_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
+            conninfo: Params::default(),
+            tls_name: None,
         }
     }
 }
@@ -362,6 +374,8 @@ impl Settings {
         if let Some(directory) = &node.socket_directory {
             postgres.socket_directory.clone_from(directory);
         }
+        postgres.conninfo = node.conninfo.clone().over(&postgres.conninfo);
+        postgres.tls_name.clone_from(&node.tls_name);
         Some(postgres)
     }
 

@@ -3,5 +3,7 @@
 mod facts;
 mod fence;
 mod fetch_history;
+mod least_rights;
 mod promote;
 mod server;
+mod tls;

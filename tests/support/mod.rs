@@ -19,3 +19,4 @@ pub fn document(output: &Output) -> (serde_json::Value, i32) {
     let document = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}\n{complaint}"));
     (document, output.status.code().unwrap())
 }
+pub mod tls;

@@ -97,7 +97,8 @@ impl Drop for Folder {
     }
 }
 
-fn give(path: &Path) {
+/// Gives a file to the server's user.
+pub(crate) fn give(path: &Path) {
     if let Some((uid, gid)) = run_as() {
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
     }
