@@ -6,7 +6,6 @@
     clippy::indexing_slicing,
     clippy::print_stderr,
     clippy::let_underscore_must_use,
-    clippy::print_stderr,
     clippy::print_stdout,
     clippy::similar_names,
     unreachable_pub,
