@@ -7,6 +7,7 @@ mod demo;
 mod finish;
 pub mod generate;
 mod pg_promote;
+mod pg_rebuild_standby;
 mod vip;
 mod vrrp_ask;
 mod vrrp_check_config;
@@ -29,6 +30,7 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Vip(VipCommand::Down(args)) => vip::down(globals, args, out),
         Command::Vip(VipCommand::Status(args)) => vip::status(globals, args, out),
         Command::Pg(PgCommand::Promote(args)) => pg_promote::run(globals, args, out),
+        Command::Pg(PgCommand::RebuildStandby(args)) => pg_rebuild_standby::run(globals, args, out),
         Command::Cluster(ClusterCommand::Status(args)) => cluster_status::run(globals, args, out),
         Command::Demo(args) => demo::run(args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),

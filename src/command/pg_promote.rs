@@ -63,7 +63,7 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
 }
 
 /// Reads the configuration and finds out which node this is, when there is one.
-fn settings(globals: &Globals) -> Result<Option<Settings>> {
+pub(super) fn settings(globals: &Globals) -> Result<Option<Settings>> {
     let Some(mut settings) = Settings::load_if_present(&globals.overrides())? else { return Ok(None) };
     let local: Vec<IpAddr> =
         Netlink::open()?.addresses()?.iter().map(|address| address.address.address()).collect();
@@ -162,7 +162,7 @@ fn not_running(path: &std::path::Path) -> Error {
         .hint("start it as a standby first: a server that is down can't be promoted")
 }
 
-fn address(host: &str) -> Result<IpAddr> {
+pub(super) fn address(host: &str) -> Result<IpAddr> {
     use std::net::ToSocketAddrs as _;
     if let Ok(address) = host.parse() {
         return Ok(address);
@@ -176,7 +176,7 @@ fn address(host: &str) -> Result<IpAddr> {
         .ok_or_else(|| Error::new(Kind::Unreachable, format!("\"{host}\" has no address")))
 }
 
-fn hostname() -> String {
+pub(super) fn hostname() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "local".to_owned() } else { name }
 }

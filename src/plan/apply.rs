@@ -15,6 +15,7 @@ use crate::pg::epoch::{self, Epoch};
 use crate::pg::local::LocalServer;
 use crate::pg::promote::{self, Promoted, Recorded};
 use crate::pg::server::Stopped;
+use crate::rebuild::work::Work;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub struct World {
     server: Option<LocalServer>,
     /// What the promote step of this run found.
     promoted: Option<Promoted>,
+    /// What a rebuild acts on.
+    rebuild: Option<Box<Work>>,
 }
 
 impl World {
@@ -89,6 +92,16 @@ impl World {
     /// Creates a world with the local server.
     pub fn with_server(server: LocalServer) -> Self {
         Self { server: Some(server), ..Self::default() }
+    }
+
+    /// Creates a world for a rebuild.
+    pub fn with_rebuild(work: Work) -> Self {
+        Self { rebuild: Some(Box::new(work)), ..Self::default() }
+    }
+
+    /// Returns what a rebuild acts on.
+    pub fn rebuild(&mut self) -> Result<&mut Work> {
+        self.rebuild.as_deref_mut().ok_or_else(|| Error::failed("no rebuild is under way"))
     }
 
     /// Returns the local server.
@@ -183,6 +196,10 @@ impl World {
                 };
                 let detail = format!("{how}; {} processes killed, none is left", report.killed);
                 Ok(Applied { changed: report.changed(), detail: Some(detail) })
+            }
+            Step::Rebuild(step) => {
+                let (changed, detail) = self.rebuild()?.apply(step, deadline)?;
+                Ok(Applied { changed, detail })
             }
         }
     }

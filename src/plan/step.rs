@@ -1,6 +1,7 @@
 //! The steps a plan is made of, as data: each can be shown, serialised, done twice without harm.
 
 use crate::pg::epoch::{PromotionId, Term};
+use crate::rebuild::step::RebuildStep;
 use crate::units::InterfaceAddress;
 use serde::Serialize;
 use std::fmt;
@@ -76,6 +77,9 @@ pub enum Step {
         #[serde(serialize_with = "as_millis")]
         immediate: Duration,
     },
+    /// One of the steps of a rebuild.
+    #[serde(untagged)]
+    Rebuild(RebuildStep),
 }
 
 /// What is written down before a promotion and becomes the epoch row after it.
@@ -105,6 +109,7 @@ impl Step {
             Self::ClearIntent => "clear-intent",
             Self::Checkpoint => "checkpoint",
             Self::StopServer { .. } => "stop-server",
+            Self::Rebuild(step) => step.name(),
         }
     }
 
@@ -160,6 +165,7 @@ impl fmt::Display for Step {
                 fast.as_secs_f32(),
                 immediate.as_secs_f32()
             ),
+            Self::Rebuild(step) => step.fmt(f),
         }
     }
 }
