@@ -17,6 +17,7 @@ mod golden;
 mod net;
 mod netns;
 mod pg;
+mod rebuild;
 mod status;
 mod support;
 mod vrrp;
