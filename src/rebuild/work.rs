@@ -164,6 +164,7 @@ impl Work {
 
     /// Lets a single-user server replay the log, as `pg_rewind` would, but with the archive left alone.
     fn recover(&mut self, deadline: Deadline) -> Done {
+        self.directory()?.clear_zombie_s_locks(deadline)?;
         let data = self.place.data().to_owned();
         let (signal, aside) = (data.join("standby.signal"), data.join(SIGNAL_ASIDE));
         let moved = |from: &Path, to: &Path| match fs::rename(from, to) {

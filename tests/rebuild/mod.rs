@@ -48,7 +48,7 @@ fn refusal(local: &Cluster, source: &Cluster, more: &[&str]) -> (i32, String) {
 pub(crate) fn pair(settings: &str) -> (Cluster, Cluster) {
     let first = Cluster::primary_with("n1", settings);
     let mut session = first.session();
-    session.execute("CREATE TABLE t (i int); INSERT INTO t SELECT generate_series(1, 100)", long()).unwrap();
+    session.execute("CREATE TABLE public.t (i int); INSERT INTO public.t SELECT generate_series(1, 100)", long()).unwrap();
     let second = Cluster::standby_of("n2", &first);
     (first, second)
 }
@@ -57,25 +57,25 @@ pub(crate) fn pair(settings: &str) -> (Cluster, Cluster) {
 pub(crate) fn promote(standby: &Cluster) {
     let end = standby.ask("SELECT pg_promote(true, 60)");
     assert_eq!(end, "t");
-    standby.session().execute("INSERT INTO t VALUES (2000)", long()).unwrap();
+    standby.session().execute("INSERT INTO public.t VALUES (2000)", long()).unwrap();
 }
 
 /// A former primary that wrote what the new one doesn't have, still running.
 pub(crate) fn diverged(settings: &str) -> (Cluster, Cluster) {
     let (first, second) = pair(settings);
     promote(&second);
-    first.session().execute("INSERT INTO t SELECT generate_series(-10, -1)", long()).unwrap();
-    first.session().execute("INSERT INTO t VALUES (-100)", long()).unwrap();
+    first.session().execute("INSERT INTO public.t SELECT generate_series(-10, -1)", long()).unwrap();
+    first.session().execute("INSERT INTO public.t VALUES (-100)", long()).unwrap();
     (first, second)
 }
 
 /// The standby must hold what the primary holds, now and after the next write.
 pub(crate) fn follows(standby: &Cluster, primary: &Cluster) {
-    primary.session().execute("INSERT INTO t VALUES (3000)", long()).unwrap();
+    primary.session().execute("INSERT INTO public.t VALUES (3000)", long()).unwrap();
     let (end, rows) =
-        (primary.ask("SELECT pg_current_wal_lsn()"), primary.ask("SELECT array_agg(i ORDER BY i) FROM t"));
+        (primary.ask("SELECT pg_current_wal_lsn()"), primary.ask("SELECT array_agg(i ORDER BY i) FROM public.t"));
     standby.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
-    assert_eq!(standby.ask("SELECT array_agg(i ORDER BY i) FROM t"), rows);
+    assert_eq!(standby.ask("SELECT array_agg(i ORDER BY i) FROM public.t"), rows);
     assert_eq!(standby.ask("SELECT pg_is_in_recovery()"), "t");
     assert_eq!(standby.ask("SHOW primary_slot_name"), standby.name);
     let slot = format!("SELECT active FROM pg_replication_slots WHERE slot_name = '{}'", standby.name);
@@ -173,7 +173,7 @@ fn a_former_primary_that_recycled_its_log_is_copied() {
     let mut session = first.session();
     for _ in 0..4 {
         session.execute("SELECT pg_switch_wal()", long()).unwrap();
-        session.execute("INSERT INTO t VALUES (-5)", long()).unwrap();
+        session.execute("INSERT INTO public.t VALUES (-5)", long()).unwrap();
         session.execute("CHECKPOINT", long()).unwrap();
     }
     first.stop();
@@ -199,7 +199,7 @@ fn two_promotions_at_one_position_are_not_taken_for_one() {
     let history = |cluster: &Cluster| std::fs::read(cluster.data().join("pg_wal/00000002.history")).unwrap();
     assert_eq!(history(&second), history(&third), "the trap: byte-identical histories");
     third.stop();
-    second.session().execute("INSERT INTO t SELECT generate_series(1, 50000)", long()).unwrap();
+    second.session().execute("INSERT INTO public.t SELECT generate_series(1, 50000)", long()).unwrap();
     let document = rebuilt(&third, &second, &[]);
     assert_eq!(document["decision"], "base-backup", "{document:#}");
     assert!(document["why"].as_str().unwrap().contains("the logs differ"), "{document:#}");
@@ -213,7 +213,7 @@ fn a_log_ahead_of_the_primary_s_on_its_timeline_is_copied_over() {
     first.stop();
     promote(&second);
     promote(&third);
-    third.session().execute("INSERT INTO t SELECT generate_series(1, 50000)", long()).unwrap();
+    third.session().execute("INSERT INTO public.t SELECT generate_series(1, 50000)", long()).unwrap();
     third.stop();
     let document = rebuilt(&third, &second, &[]);
     assert_eq!(document["decision"], "base-backup", "{document:#}");

@@ -80,8 +80,8 @@ fn tablespaces_stay_where_this_node_has_them_whatever_the_method() {
     let place = folder(&first, "space");
     let create = format!("CREATE TABLESPACE fast LOCATION '{}'", place.display());
     first.session().execute(create, long()).unwrap();
-    first.session().execute("CREATE TABLE t (i int) TABLESPACE fast", long()).unwrap();
-    first.session().execute("INSERT INTO t SELECT generate_series(1, 100)", long()).unwrap();
+    first.session().execute("CREATE TABLE public.t (i int) TABLESPACE fast", long()).unwrap();
+    first.session().execute("INSERT INTO public.t SELECT generate_series(1, 100)", long()).unwrap();
     // On one machine, each server needs a place of its own.
     let second = Cluster::nothing("n2");
     let elsewhere = second.sockets().join("elsewhere");
@@ -96,7 +96,7 @@ fn tablespaces_stay_where_this_node_has_them_whatever_the_method() {
     second.wait_until("SELECT count(*) = 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'");
 
     promote(&second);
-    first.session().execute("INSERT INTO t VALUES (-1)", long()).unwrap();
+    first.session().execute("INSERT INTO public.t VALUES (-1)", long()).unwrap();
     first.stop();
     let document = rebuilt(&first, &second, &[]);
     assert_eq!(document["decision"], "rewind", "{document:#}");
