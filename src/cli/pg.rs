@@ -25,7 +25,7 @@ pub enum PgCommand {
 
     /// Make this node a streaming standby of the current primary: an old primary, a broken standby, an empty folder
     ///
-    /// Looks at the data directory and at the primary, and does what is needed: nothing, a start, pg_rewind, or a
+    /// Looks at the data directory and at the primary, and does what is needed: nothing, a start, a rewind, or a
     /// base backup. Prints what it decided and why. Refuses with exit status 3 before anything is changed when the
     /// server here is a running primary, when the data here is newer than the primary's or of another cluster,
     /// or when there is no room.

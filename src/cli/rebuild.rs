@@ -14,7 +14,14 @@ pub struct RebuildStandby {
     pub from: Option<String>,
 
     /// How to bring the data in line
-    #[arg(long, env = "PGBATON_METHOD", hide_env_values = true, value_name = "METHOD", value_enum, default_value_t)]
+    #[arg(
+        long,
+        env = "PGBATON_METHOD",
+        hide_env_values = true,
+        value_name = "METHOD",
+        value_enum,
+        default_value_t
+    )]
     pub method: RebuildMethod,
 
     /// The data directory of this node

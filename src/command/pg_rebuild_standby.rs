@@ -55,9 +55,10 @@ pub(super) fn run(globals: &Globals, args: &RebuildStandby, out: &Out) -> Result
         return kept::list(&place, out);
     }
     let dry_run = args.dry_run.dry_run;
-    let _lock = match dry_run {
-        true => None,
-        false => Some(Lock::acquire(&place.beside(".rebuild.lock"), VERB, Duration::ZERO)?),
+    let _lock = if dry_run {
+        None
+    } else {
+        Some(Lock::acquire(&place.beside(".rebuild.lock"), VERB, Duration::ZERO)?)
     };
     if args.drop_kept {
         return kept::remove(&place, dry_run, out);
@@ -85,9 +86,8 @@ pub(super) fn run(globals: &Globals, args: &RebuildStandby, out: &Out) -> Result
         }
         let auto = args.method == RebuildMethod::Auto;
         let mut world = World::with_rebuild(world(&target, args, place.clone(), server, judged));
-        let mut outcome = progress::watched(out, &mut world, |world| {
-            apply::apply(&plan, world, deadline, &mut |_| {})
-        })?;
+        let mut outcome =
+            progress::watched(out, &mut world, |world| apply::apply(&plan, world, deadline, &mut |_| {}))?;
         if let Some(before) = earlier.take() {
             outcome.changed |= before.changed;
             outcome.steps.splice(0..0, before.steps);
@@ -133,7 +133,10 @@ fn judge(
         password: server.conn.password.clone(),
     };
     if args.compress.is_some() && source.major < 15 {
-        return Err(Error::new(Kind::Usage, format!("--compress needs PostgreSQL 15, {} is {}", source.name, source.major)));
+        return Err(Error::new(
+            Kind::Usage,
+            format!("--compress needs PostgreSQL 15, {} is {}", source.name, source.major),
+        ));
     }
     let start = Start::detect(target.start_command.as_deref(), place.data(), source.major);
     let earlier = journal::read(place)?;
@@ -230,22 +233,17 @@ fn plan(target: &Target, args: &RebuildStandby, place: &Place, judged: &Judged) 
             done: judged.done,
         },
     );
-    let unchecked = judged.data.as_ref().is_some_and(|data| {
-        data.log == decision::LogComparison::Unknown && data.role == Role::Primary
-    });
+    let unchecked = judged
+        .data
+        .as_ref()
+        .is_some_and(|data| data.log == decision::LogComparison::Unknown && data.role == Role::Primary);
     if judged.verdict.decision == Decision::StartAsIs && unchecked {
         plan.warnings.push("the log here couldn't be compared with the primary's".to_owned());
     }
     plan
 }
 
-fn world(
-    target: &Target,
-    args: &RebuildStandby,
-    place: Place,
-    source: SourceServer,
-    judged: Judged,
-) -> Work {
+fn world(target: &Target, args: &RebuildStandby, place: Place, source: SourceServer, judged: Judged) -> Work {
     Work {
         place,
         tools: judged.tools,
@@ -279,9 +277,12 @@ fn document(judged: &Judged) -> Map<String, Value> {
     let mut extra = Map::new();
     extra.insert("decision".to_owned(), json!(judged.verdict.decision));
     extra.insert("why".to_owned(), json!(judged.verdict.why));
-    extra.insert("fork".to_owned(), json!(judged.verdict.fork.map(|fork| json!({
-        "timeline": fork.timeline, "at": fork.at.to_string()
-    }))));
+    extra.insert(
+        "fork".to_owned(),
+        json!(judged.verdict.fork.map(|fork| json!({
+            "timeline": fork.timeline, "at": fork.at.to_string()
+        }))),
+    );
     extra.insert("source".to_owned(), json!({
         "name": judged.source.name, "timeline": judged.source.timeline, "end": judged.source.end.to_string()
     }));
@@ -317,9 +318,10 @@ fn report(out: &Out, plan: &Plan, outcome: Outcome, extra: Map<String, Value>) -
     report.changed = outcome.changed;
     report.warnings = outcome.warnings;
     report.steps = outcome.steps;
-    report.msg =
-        if outcome.changed { plan.goal.clone() } else { format!("unchanged: {}", plan.goal) };
-    if let Some(Value::String(kept)) = extra.get("kept").filter(|_| outcome.changed && outcome.error.is_none()) {
+    report.msg = if outcome.changed { plan.goal.clone() } else { format!("unchanged: {}", plan.goal) };
+    if let Some(Value::String(kept)) =
+        extra.get("kept").filter(|_| outcome.changed && outcome.error.is_none())
+    {
         report.msg.push_str(&format!("; what it had of its own is kept in {kept}"));
     }
     report.extra = extra;

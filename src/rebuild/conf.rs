@@ -75,11 +75,11 @@ impl std::fmt::Display for ConnInfo {
 
 /// Returns the value that a configuration file gives a setting: the last line that names it.
 pub fn setting(text: &str, name: &str) -> Option<String> {
-    let values = text.lines().filter_map(|line| {
+    let mut values = text.lines().filter_map(|line| {
         let (own, value) = split(line)?;
         own.eq_ignore_ascii_case(name).then_some(value)
     });
-    values.last()
+    values.next_back()
 }
 
 /// Returns the text with these settings in it and no other line that names one of them.

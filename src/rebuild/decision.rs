@@ -296,9 +296,10 @@ fn refuse(source: &Source, data: &Data, asked: &Asked) -> Result<(), Refusal> {
 
 fn needed(source: &Source, data: &Data) -> Need {
     let name = &source.name;
-    let history = data.history.clone().or_else(|| {
-        (data.timeline == Timeline::FIRST).then(|| History::root(Timeline::FIRST))
-    });
+    let history = data
+        .history
+        .clone()
+        .or_else(|| (data.timeline == Timeline::FIRST).then(|| History::root(Timeline::FIRST)));
     let common = history.as_ref().and_then(|history| history.common_point(&source.history));
     let fork = common.and_then(|common| Some(Fork { timeline: common.timeline, at: common.until? }));
     // Without its own history file, all that is known is where the primary left this timeline.
@@ -308,7 +309,8 @@ fn needed(source: &Source, data: &Data) -> Need {
         && mine.term == theirs.term
         && mine.id != theirs.id
     {
-        let why = format!("term {} was given twice: two servers were promoted apart from each other", mine.term);
+        let why =
+            format!("term {} was given twice: two servers were promoted apart from each other", mine.term);
         return Need::Copy(why, None);
     }
     if data.log == LogComparison::Differs {
@@ -332,13 +334,12 @@ fn needed(source: &Source, data: &Data) -> Need {
         }
         return starts(source, data, format!("its log is a part of that of {name}"));
     }
-    let own_branch = fork.filter(|fork| fork.timeline == data.timeline || fork.timeline < data.timeline);
+    let own_branch = fork.filter(|fork| fork.timeline <= data.timeline);
     match own_branch {
         Some(fork) if fork.timeline == data.timeline => at_fork(source, data, fork),
-        Some(fork) => Need::Rewind(
-            format!("timeline {} isn't one that {name} went through", data.timeline),
-            fork,
-        ),
+        Some(fork) => {
+            Need::Rewind(format!("timeline {} isn't one that {name} went through", data.timeline), fork)
+        }
         // The newer of the two, on the very timeline of the source: taken back to the source's end.
         None => match common {
             Some(_) => Need::Copy(

@@ -8,8 +8,8 @@ fn lsn(text: &str) -> Lsn {
     text.parse().unwrap()
 }
 
-fn promotion(term: u64, id: u8) -> Option<Promotion> {
-    Some(Promotion { term: Term(term), id: PromotionId::from_random([id; 16]) })
+const fn promotion(term: u64, id: u8) -> Promotion {
+    Promotion { term: Term(term), id: PromotionId::from_random([id; 16]) }
 }
 
 /// A primary on timeline 2, which it began at 0/4000000.
@@ -21,7 +21,7 @@ fn source() -> Source {
         timeline: tli(2),
         end: lsn("0/6000000"),
         history: History::parse(tli(2), "1\t0/4000000\tx").unwrap(),
-        epoch: promotion(2, 2),
+        epoch: Some(promotion(2, 2)),
         full_page_writes: true,
         oldest_segment: Some(1),
         segment_size: 16 << 20,
@@ -154,9 +154,9 @@ fn on_the_same_timeline_but_ahead_it_is_another_log() {
 
 #[test]
 fn two_promotions_in_one_term_are_two_logs() {
-    let twice = Data { epoch: promotion(2, 9), ..on_second() };
+    let twice = Data { epoch: Some(promotion(2, 9)), ..on_second() };
     assert_eq!(decided(twice), Decision::BaseBackup);
-    assert_eq!(decided(Data { epoch: promotion(2, 2), ..on_second() }), Decision::StartAsIs);
+    assert_eq!(decided(Data { epoch: Some(promotion(2, 2)), ..on_second() }), Decision::StartAsIs);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn another_cluster_another_major_and_a_running_primary_are_refused() {
     assert_eq!(refused(Data { system_id: SystemId(8), ..data() }), "system-id");
     assert_eq!(refused(Data { major: 14, ..data() }), "version");
     assert_eq!(refused(Data { state: State::Running, ..data() }), "running-primary");
-    let newer = Data { state: State::Running, epoch: promotion(9, 9), ..data() };
+    let newer = Data { state: State::Running, epoch: Some(promotion(9, 9)), ..data() };
     assert_eq!(refused(newer), "running-primary");
 }
 
@@ -231,7 +231,7 @@ fn newer_data_is_refused_unless_it_is_given_up_by_name() {
     let history = Some(History::parse(tli(3), "1\t0/4000000\tx\n\n2\t0/5000000\tx").unwrap());
     let third = Data { timeline: tli(3), history, end: lsn("0/5100000"), ..on_second() };
     assert_eq!(refused(third.clone()), "newer-data");
-    assert_eq!(refused(Data { epoch: promotion(3, 3), ..on_second() }), "newer-data");
+    assert_eq!(refused(Data { epoch: Some(promotion(3, 3)), ..on_second() }), "newer-data");
     let forced = Asked { force_newer: true, ..Asked::default() };
     let verdict = judge_with(&source(), third, &forced).unwrap();
     assert_eq!(verdict.decision, Decision::Rewind);
@@ -254,7 +254,8 @@ fn the_method_that_was_asked_for_is_obeyed_or_refused() {
 
 #[test]
 fn a_rewind_that_was_cut_short_is_followed_by_a_copy() {
-    let asked = Asked { no_rewind: Some("an earlier pg_rewind was cut short".to_owned()), ..Asked::default() };
+    let asked =
+        Asked { no_rewind: Some("an earlier pg_rewind was cut short".to_owned()), ..Asked::default() };
     for data in [data(), on_second(), Data { end: lsn("0/4000001"), ..data() }] {
         let verdict = judge_with(&source(), data, &asked).unwrap();
         assert_eq!(verdict.decision, Decision::BaseBackup);
@@ -286,7 +287,8 @@ fn every_combination_of_facts_has_an_answer_and_no_log_beyond_the_primary_s_is_s
                             _ => Some(History::parse(tli(3), "1\t0/3500000\tx").unwrap()),
                         };
                         let end = lsn(end);
-                        let facts = Data { role, state, timeline: tli(timeline), end, log, history, ..data() };
+                        let facts =
+                            Data { role, state, timeline: tli(timeline), end, log, history, ..data() };
                         let Ok(verdict) = judge_with(&source(), facts, &Asked::default()) else {
                             let primary =
                                 role == Role::Primary && matches!(state, State::Running | State::Streaming);

@@ -143,8 +143,11 @@ fn copy_segments(
     segments.sort();
     let needed = u64::try_from(segments.len()).unwrap_or(u64::MAX).saturating_mul(size);
     if place.free().is_some_and(|free| free < needed) {
-        return Err(Error::refused("there is no room to keep the log that will be dropped")
-            .detail(format!("{} MB needed beside {}", needed >> 20, place.data().display())));
+        return Err(Error::refused("there is no room to keep the log that will be dropped").detail(format!(
+            "{} MB needed beside {}",
+            needed >> 20,
+            place.data().display()
+        )));
     }
     let wal = folder.join("wal");
     place.make(&wal)?;
@@ -218,8 +221,11 @@ fn write_report(place: &Place, folder: &Path, report: &KeptReport) -> Result<()>
 
 /// Writes down which folders were moved away.
 pub fn note_moved(place: &Place, folder: &Path, exchanges: &[Exchange]) -> Result<()> {
-    let mut report = read_report(folder)
-        .unwrap_or_else(|| KeptReport { schema: 1, made_at: stamp("%Y-%m-%dT%H:%M:%SZ"), ..KeptReport::default() });
+    let mut report = read_report(folder).unwrap_or_else(|| KeptReport {
+        schema: 1,
+        made_at: stamp("%Y-%m-%dT%H:%M:%SZ"),
+        ..KeptReport::default()
+    });
     let elsewhere = |old: &PathBuf| !old.starts_with(folder);
     report.moved = exchanges.iter().map(|one| one.old.clone()).filter(elsewhere).collect();
     write_report(place, folder, &report)

@@ -180,7 +180,8 @@ pub fn settle(seen: &mut Seen, local: &ConnSettings, deadline: Deadline) {
         super::tools::pause(Duration::from_millis(100));
         let Ok(Some(postmaster)) = seen.data.postmaster() else { return };
         let conn = local_conn(local, &postmaster);
-        let again = Session::connect(&conn, until).and_then(|mut session| facts::observe(&mut session, until));
+        let again =
+            Session::connect(&conn, until).and_then(|mut session| facts::observe(&mut session, until));
         if let Ok(facts) = again {
             seen.facts = Some(facts);
         }
@@ -216,9 +217,7 @@ fn stopped(
     // A primary that crashed right after its promotion has the old timeline in its control file.
     let redo = segment(control.redo, size);
     let timeline = segments(pg_wal, size)
-        .filter(|(timeline, number)| {
-            *number >= redo && pg_wal.join(timeline.history_file_name()).exists()
-        })
+        .filter(|(timeline, number)| *number >= redo && pg_wal.join(timeline.history_file_name()).exists())
         .map(|(timeline, _)| timeline)
         .chain([control.timeline])
         .max()

@@ -50,11 +50,8 @@ impl Place {
             (uid, gid) = (postgres.uid, postgres.gid);
         }
         if !user::is_root() && uid != rustix::process::geteuid().as_raw() {
-            return Err(Error::new(
-                Kind::Permission,
-                format!("{} belongs to another user", data.display()),
-            )
-            .hint("run this as its owner or as root"));
+            return Err(Error::new(Kind::Permission, format!("{} belongs to another user", data.display()))
+                .hint("run this as its owner or as root"));
         }
         Ok(Self { data, uid, gid })
     }
@@ -97,7 +94,7 @@ impl Place {
 
     /// Returns how many bytes are free beside it.
     pub fn free(&self) -> Option<u64> {
-        let room = rustix::fs::statvfs(&files::directory_of(&self.data)).ok()?;
+        let room = rustix::fs::statvfs(files::directory_of(&self.data)).ok()?;
         room.f_bavail.checked_mul(room.f_frsize)
     }
 

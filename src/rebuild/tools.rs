@@ -52,8 +52,9 @@ impl Tools {
         folders.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
         folders.extend(["/usr/local/pgsql/bin", "/usr/local/bin", "/usr/bin"].map(PathBuf::from));
         folders.into_iter().find(|folder| complete(folder)).ok_or_else(|| {
-            Error::config(format!("can't find the programs of PostgreSQL {major}"))
-                .hint("name their folder with --bin-directory, or postgres.bin_directory in the configuration")
+            Error::config(format!("can't find the programs of PostgreSQL {major}")).hint(
+                "name their folder with --bin-directory, or postgres.bin_directory in the configuration",
+            )
         })
     }
 
@@ -92,7 +93,9 @@ impl Tools {
             spawn = spawn.user(owner.uid, owner.gid).groups(&owner.groups);
         }
         let child = spawn.spawn().map_err(|error| {
-            Error::config(format!("can't start \"{program}\"")).detail(error).hint("is --bin-directory right?")
+            Error::config(format!("can't start \"{program}\""))
+                .detail(error)
+                .hint("is --bin-directory right?")
         })?;
         let mut child = Running(child);
         let (lines, inbox) = channel();

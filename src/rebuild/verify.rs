@@ -33,7 +33,8 @@ pub fn streaming(
         };
         let conn = observe::local_conn(local, &postmaster);
         let until = deadline.within(Duration::from_secs(5));
-        let standby = Session::connect(&conn, until).and_then(|mut session| facts::observe(&mut session, until));
+        let standby =
+            Session::connect(&conn, until).and_then(|mut session| facts::observe(&mut session, until));
         match standby {
             Ok(standby) if !standby.in_recovery => {
                 return Err(Error::failed("the server came up as a primary")
@@ -43,8 +44,11 @@ pub fn streaming(
             Ok(standby) => {
                 let primary = server.facts(deadline)?;
                 if primary.in_recovery {
-                    return Err(Error::new(Kind::TryAgain, format!("{} isn't a primary any more", server.name))
-                        .hint("pgbaton cluster status"));
+                    return Err(Error::new(
+                        Kind::TryAgain,
+                        format!("{} isn't a primary any more", server.name),
+                    )
+                    .hint("pgbaton cluster status"));
                 }
                 let end = standby.end().unwrap_or(Lsn::ZERO);
                 let there = primary.end().unwrap_or(Lsn::ZERO);
@@ -75,9 +79,14 @@ pub fn streaming(
             Err(error) => seen = error.to_string(),
         }
         if still.passed() || deadline.passed() {
-            return Err(Error::new(Kind::Failed, format!("the server runs but doesn't stream from {}", server.name))
-                .detail(seen)
-                .hint("what does its log say? the role needs REPLICATION and a line in pg_hba.conf of the primary"));
+            return Err(Error::new(
+                Kind::Failed,
+                format!("the server runs but doesn't stream from {}", server.name),
+            )
+            .detail(seen)
+            .hint(
+                "what does its log say? the role needs REPLICATION and a line in pg_hba.conf of the primary",
+            ));
         }
         super::tools::pause(POLL);
     }

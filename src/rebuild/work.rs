@@ -102,8 +102,7 @@ impl Work {
             }
             RebuildStep::AwaitStreaming { .. } => {
                 let data = self.directory()?;
-                let said =
-                    verify::streaming(&data, &self.local, &mut self.source, &self.node, deadline)?;
+                let said = verify::streaming(&data, &self.local, &mut self.source, &self.node, deadline)?;
                 Ok((false, Some(said)))
             }
             RebuildStep::Finish { drop_old } => {
@@ -133,11 +132,8 @@ impl Work {
         self.phase(Phase::Begun)?;
         let what = (fork, self.segment_size);
         let report = kept::save(&self.place, &self.tools, folder, &data, what, deadline)?;
-        let said = format!(
-            "{} transactions, {} segments of WAL",
-            report.transactions.len(),
-            report.segments.len()
-        );
+        let said =
+            format!("{} transactions, {} segments of WAL", report.transactions.len(), report.segments.len());
         Ok((true, Some(said)))
     }
 
@@ -353,10 +349,8 @@ impl Work {
             }
         }
         for one in others.iter().filter(|one| one.new.exists()) {
-            if one.place.exists() {
-                if fs::remove_dir(&one.place).is_err() {
-                    rename(&one.place, &one.old)?;
-                }
+            if one.place.exists() && fs::remove_dir(&one.place).is_err() {
+                rename(&one.place, &one.old)?;
             }
             rename(&one.new, &one.place)?;
             changed = true;
@@ -401,7 +395,8 @@ impl Work {
             ConnInfo::parse(&own)
         };
         let in_file = || -> Option<ConnInfo> {
-            let file = self.start.config_file().map_or_else(|| data.join("postgresql.conf"), Path::to_path_buf);
+            let file =
+                self.start.config_file().map_or_else(|| data.join("postgresql.conf"), Path::to_path_buf);
             from(&read(&file).ok()?)
         };
         let mut info = from(&text).or_else(in_file).unwrap_or_default();

@@ -24,13 +24,13 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
     let wanted = kills();
     let (mut done, mut round) = (0, 0_u32);
     // How long an undisturbed run takes here and now: the kills are spread over that.
-    let mut usual = Duration::from_millis(2500);
+    let mut usual = Duration::from_secs(2);
     while done < wanted {
         round += 1;
         let method = if round % 2 == 0 { "basebackup" } else { "auto" };
         let old = Cluster::copy_of(&first);
         let mut killed = 0;
-        while killed < 8 && done < wanted {
+        while killed < 12 && done < wanted {
             let mut child = verb(&old, &second)
                 .args(["--method", method])
                 .stdout(Stdio::null())
@@ -57,7 +57,8 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
         let begin = pgbaton::host::clock::now();
         let document = rebuilt(&old, &second, &["--method", method]);
         if document["changed"] == true {
-            usual = pgbaton::host::clock::now().since(begin).max(Duration::from_millis(1000));
+            let took = pgbaton::host::clock::now().since(begin);
+            usual = took.clamp(Duration::from_secs(1), Duration::from_millis(2500));
         }
         follows(&old, &second);
         old.kill();
@@ -71,7 +72,7 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
 fn open(cluster: &Cluster) -> bool {
     let until = pgbaton::host::clock::Deadline::after(Duration::from_secs(2));
     let session = pgbaton::pg::conn::Session::connect(&cluster.settings(), until);
-    session.and_then(|mut session| session.query("SELECT pg_is_in_recovery()", until)).is_ok_and(|rows| {
-        rows.first().is_some_and(|row| row.get(0) == Some("f"))
-    })
+    session
+        .and_then(|mut session| session.query("SELECT pg_is_in_recovery()", until))
+        .is_ok_and(|rows| rows.first().is_some_and(|row| row.get(0) == Some("f")))
 }

@@ -48,7 +48,9 @@ fn refusal(local: &Cluster, source: &Cluster, more: &[&str]) -> (i32, String) {
 pub(crate) fn pair(settings: &str) -> (Cluster, Cluster) {
     let first = Cluster::primary_with("n1", settings);
     let mut session = first.session();
-    session.execute("CREATE TABLE public.t (i int); INSERT INTO public.t SELECT generate_series(1, 100)", long()).unwrap();
+    session
+        .execute("CREATE TABLE public.t (i int); INSERT INTO public.t SELECT generate_series(1, 100)", long())
+        .unwrap();
     let second = Cluster::standby_of("n2", &first);
     (first, second)
 }
@@ -72,8 +74,10 @@ pub(crate) fn diverged(settings: &str) -> (Cluster, Cluster) {
 /// The standby must hold what the primary holds, now and after the next write.
 pub(crate) fn follows(standby: &Cluster, primary: &Cluster) {
     primary.session().execute("INSERT INTO public.t VALUES (3000)", long()).unwrap();
-    let (end, rows) =
-        (primary.ask("SELECT pg_current_wal_lsn()"), primary.ask("SELECT array_agg(i ORDER BY i) FROM public.t"));
+    let (end, rows) = (
+        primary.ask("SELECT pg_current_wal_lsn()"),
+        primary.ask("SELECT array_agg(i ORDER BY i) FROM public.t"),
+    );
     standby.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
     assert_eq!(standby.ask("SELECT array_agg(i ORDER BY i) FROM public.t"), rows);
     assert_eq!(standby.ask("SELECT pg_is_in_recovery()"), "t");
@@ -145,7 +149,11 @@ fn a_crashed_primary_is_recovered_and_rewound() {
     first.data_directory().write_standby_signal().unwrap();
     first.kill();
     let document = rebuilt(&first, &second, &[]);
-    assert_eq!((&document["decision"], step(&document, "recover")), (&"rewind".into(), "done"), "{document:#}");
+    assert_eq!(
+        (&document["decision"], step(&document, "recover")),
+        (&"rewind".into(), "done"),
+        "{document:#}"
+    );
     follows(&first, &second);
 }
 
