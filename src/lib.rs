@@ -30,6 +30,7 @@ pub mod plan;
 pub mod promotion;
 pub mod rebuild;
 pub mod settings;
+pub mod ssh;
 pub mod units;
 pub mod vrrp;
 pub mod watch;

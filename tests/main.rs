@@ -4,7 +4,11 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     clippy::let_underscore_must_use,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::similar_names,
     unreachable_pub,
     reason = "a test fails by panicking, its helpers too; and it is no library"
 )]
@@ -18,6 +22,7 @@ mod net;
 mod netns;
 mod pg;
 mod rebuild;
+mod ssh;
 mod status;
 mod support;
 mod vrrp;

@@ -89,7 +89,9 @@ Examples:
   See whether the local standby could be promoted
     pgbaton pg promote --dry-run
   Make the old primary a standby of the new one
-    pgbaton pg rebuild-standby";
+    pgbaton pg rebuild-standby
+  Stop the local server for sure
+    pgbaton pg fence";
 
 pub(super) const PG_PROMOTE: &str = "\
 Examples:
@@ -115,6 +117,24 @@ Examples:
   Show what rebuilds have kept, and remove it
     pgbaton pg rebuild-standby --list-kept
     pgbaton pg rebuild-standby --drop-kept";
+
+pub(super) const PG_FENCE: &str = "\
+Examples:
+  Stop the local PostgreSQL for sure, and keep it from starting writable
+    pgbaton pg fence
+  Stop a server that no configuration names
+    pgbaton pg fence -D /var/lib/postgresql/15/main
+  Fence another node over SSH, and show the proof
+    pgbaton pg fence --node node1 --json";
+
+pub(super) const PG_FETCH_HISTORY: &str = "\
+Examples:
+  Fetch what is missing from the other nodes into the local pg_wal
+    pgbaton pg fetch-history
+  Put the files into the archive that standbys restore from
+    pgbaton pg fetch-history --from node2 --to-archive /var/lib/archive --no-pg-wal
+  See what would be written
+    pgbaton pg fetch-history --from 192.0.2.22 -D /var/lib/postgresql/15/main --dry-run";
 
 pub(super) const CLUSTER: &str = "\
 Examples:

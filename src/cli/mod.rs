@@ -17,7 +17,7 @@ pub use cluster::{ClusterCommand, ClusterStatus};
 pub use demo::{Demo, Fault};
 pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
 pub use multicall::expand;
-pub use pg::{ForceGate, PgCommand, Promote};
+pub use pg::{Fence, FetchHistory, ForceGate, PgCommand, Promote, Timelines, Transport};
 pub use rebuild::{Compression, RebuildForce, RebuildMethod, RebuildStandby};
 pub use vip::{VipCommand, VipDown, VipStatus, VipUp};
 pub use vrrp::{CheckConfig, LogFormat, LogLevel, Resign, Run, VrrpCommand, VrrpStats, VrrpStatus};
@@ -167,6 +167,8 @@ impl Command {
             Self::Vip(VipCommand::Status(_)) => "vip status",
             Self::Pg(PgCommand::Promote(_)) => "pg promote",
             Self::Pg(PgCommand::RebuildStandby(_)) => "pg rebuild-standby",
+            Self::Pg(PgCommand::Fence(_)) => "pg fence",
+            Self::Pg(PgCommand::FetchHistory(_)) => "pg fetch-history",
             Self::Cluster(ClusterCommand::Status(_)) => "cluster status",
             Self::Demo(_) => "demo",
             Self::Generate(GenerateCommand::Man(_)) => "generate man",
@@ -238,6 +240,8 @@ mod tests {
             "vip status",
             "pg promote",
             "pg rebuild-standby",
+            "pg fence",
+            "pg fetch-history",
             "cluster status",
             "demo",
             "generate man d",

@@ -6,10 +6,10 @@
 //! it is left in the data folder.
 
 use super::history::History;
-use super::lsn::Timeline;
+use super::lsn::{SystemId, Timeline};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{Deadline, now};
-use crate::host::files::{Owner, read_optional, sync_directory, write_atomic_as};
+use crate::host::files::{Owner, read_limited, read_optional, sync_directory, write_atomic_as};
 use crate::host::process::{Pidfd, find_by_cwd, run_spawn};
 use crate::host::spawn::Spawn;
 use crate::host::user;
@@ -135,20 +135,26 @@ const PID_FILE_MAX: u64 = 64 * 1024;
 /// How often a start is looked at; `postmaster.pid` tells, and looking is a read of a few lines.
 const START_POLL: Duration = Duration::from_millis(2);
 
+/// What to do when the configured folder isn't one.
+const WHICH_DIRECTORY: &str = "psql -c 'SHOW data_directory' on a running server tells which it is";
+
 impl DataDirectory {
     /// Opens a data folder: it must be there, hold a cluster, and belong to us (or we are root).
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let meta = fs::metadata(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::config(format!("there is no data directory \"{shown}\"")),
+            io::ErrorKind::NotFound => {
+                Error::config(format!("there is no data directory \"{shown}\"")).hint(WHICH_DIRECTORY)
+            }
             io::ErrorKind::PermissionDenied => {
                 Error::new(Kind::Permission, format!("can't look at the data directory \"{shown}\""))
                     .detail(error)
+                    .hint("run this as its owner (usually postgres) or root")
             }
             _ => Error::failed(format!("can't look at the data directory \"{shown}\"")).detail(error),
         })?;
         if !meta.is_dir() {
-            return Err(Error::config(format!("\"{shown}\" isn't a directory")));
+            return Err(Error::config(format!("\"{shown}\" isn't a directory")).hint(WHICH_DIRECTORY));
         }
         let me = nix::unistd::geteuid();
         if !me.is_root() && meta.uid() != me.as_raw() {
@@ -163,8 +169,9 @@ impl DataDirectory {
             .detail(format!("{:04o}", meta.mode() & 0o7777))
             .hint(format!("chmod 0700 {shown}")));
         }
-        let version = read_optional(&path.join("PG_VERSION"), 64)?
-            .ok_or_else(|| Error::config(format!("\"{shown}\" isn't a data directory: no PG_VERSION")))?;
+        let version = read_optional(&path.join("PG_VERSION"), 64)?.ok_or_else(|| {
+            Error::config(format!("\"{shown}\" isn't a data directory: no PG_VERSION")).hint(WHICH_DIRECTORY)
+        })?;
         let version = String::from_utf8_lossy(&version);
         let major =
             version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {
@@ -189,6 +196,17 @@ impl DataDirectory {
     /// Returns the user the cluster belongs to.
     pub const fn owner(&self) -> u32 {
         self.uid
+    }
+
+    /// Returns the cluster's system identifier: the first eight octets of the control file, in every version.
+    pub fn system_id(&self) -> Result<SystemId> {
+        let path = self.path.join("global/pg_control");
+        let bytes = read_limited(&path, 64 * 1024)?;
+        let first: Option<[u8; 8]> = bytes.first_chunk().copied();
+        let id = first.map(u64::from_ne_bytes).filter(|id| *id != 0);
+        id.map(SystemId).ok_or_else(|| {
+            Error::failed("the control file holds no system identifier").detail(path.display())
+        })
     }
 
     /// Returns the postmaster that runs on this folder, verified: the process of the lock file exists, is a server and

@@ -9,12 +9,13 @@ use crate::error::{Error, Kind, Result};
 use crate::host::clock::{self, Deadline};
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
-use crate::net::vip;
+use crate::net::vip::Announcer;
 use crate::output::report::{StepReport, StepStatus};
 use crate::pg::epoch::{self, Epoch};
+use crate::pg::histories::{self, Stored};
 use crate::pg::local::LocalServer;
 use crate::pg::promote::{self, Promoted, Recorded};
-use crate::pg::server::Stopped;
+use crate::pg::server::{StopReport, Stopped};
 use crate::rebuild::work::Work;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
@@ -77,10 +78,13 @@ impl Applied {
 pub struct World {
     netlink: Option<Netlink>,
     server: Option<LocalServer>,
+    announcers: Vec<(Link, InterfaceAddress, Announcer)>,
     /// What the promote step of this run found.
     promoted: Option<Promoted>,
     /// What a rebuild acts on.
     rebuild: Option<Box<Work>>,
+    /// What the stop step came to.
+    stopped: Option<StopReport>,
 }
 
 impl World {
@@ -112,6 +116,11 @@ impl World {
         })
     }
 
+    /// Returns what the stop of the server came to; `None` when this plan didn't stop it.
+    pub const fn stopped(&self) -> Option<StopReport> {
+        self.stopped
+    }
+
     /// Returns the netlink socket.
     pub fn netlink(&mut self) -> Result<&mut Netlink> {
         if self.netlink.is_none() {
@@ -122,6 +131,24 @@ impl World {
 
     fn link(&mut self, interface: &str) -> Result<Link> {
         self.netlink()?.link(interface)
+    }
+
+    /// Returns the open announcer of an address.
+    ///
+    /// Kept open, because closing a packet socket waits for the kernel (milliseconds, more under load), and that
+    /// wait would be part of every failover.
+    fn announcer(&mut self, link: &Link, vip: InterfaceAddress) -> Result<&Announcer> {
+        let known = self.announcers.iter().position(|(of, address, _)| of == link && *address == vip);
+        let position = if let Some(position) = known {
+            position
+        } else {
+            self.announcers.push((link.clone(), vip, Announcer::open(link, vip)?));
+            self.announcers.len() - 1
+        };
+        self.announcers
+            .get(position)
+            .map(|(_, _, announcer)| announcer)
+            .ok_or_else(|| Error::failed("the announcer is gone"))
     }
 
     /// Carries out one step.
@@ -135,7 +162,7 @@ impl World {
             }
             Step::Announce { vip, interface } => {
                 let link = self.link(interface)?;
-                vip::announce(&link, *vip)?;
+                self.announcer(&link, *vip)?.announce()?;
                 Ok(Applied::changed(format!(
                     "{} is at {}",
                     vip.address(),
@@ -195,11 +222,22 @@ impl World {
                     Stopped::Killed => "SIGKILL",
                 };
                 let detail = format!("{how}; {} processes killed, none is left", report.killed);
+                self.stopped = Some(report);
                 Ok(Applied { changed: report.changed(), detail: Some(detail) })
             }
             Step::Rebuild(step) => {
                 let (changed, detail) = self.rebuild()?.apply(step, deadline)?;
                 Ok(Applied { changed, detail })
+            }
+            Step::MarkNeedsCheck(mark) => {
+                self.server()?.write_needs_check(mark)?;
+                Ok(Applied::changed(crate::pg::local::NEEDS_CHECK_FILE))
+            }
+            Step::WriteHistory { timeline, folder, content } => {
+                match histories::store(folder, *timeline, content)? {
+                    Stored::Written => Ok(Applied::changed(format!("{} octets", content.len()))),
+                    Stored::Unchanged => Ok(Applied::unchanged("the same file is there")),
+                }
             }
         }
     }

@@ -3,7 +3,7 @@
 //! The orders here are invariants (the VIP goes up last and down first; the intent is written before the
 //! promotion; the epoch row is committed before the VIP): see `pgbaton-protocol(7)` for why.
 
-use super::step::Intent;
+use super::step::{Intent, NeedsCheck};
 use super::{Plan, Step};
 use crate::units::InterfaceAddress;
 use std::time::Duration;
@@ -98,7 +98,14 @@ pub fn promote(facts: &Promotion) -> Plan {
     plan
 }
 
-/// Plans the daemon's failover: the promotion, then the virtual IPs, then what can wait.
+/// Plans `pg promote` on a server that is a primary already, with no promotion of this program's to finish.
+pub fn already_primary(node: &str, within: Duration) -> Plan {
+    let mut plan = Plan::new("pg promote", format!("{node} is a primary"));
+    plan.unchanged(Step::Promote { within }, "the server is the primary");
+    plan
+}
+
+/// Plans the daemon's failover: the promotion, then the virtual IPs. What can wait is [`settle`]'s.
 pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     let mut plan = Plan::new(
         "failover",
@@ -114,6 +121,12 @@ pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     for (vip, seen) in vips {
         add_address(&mut plan, vip, seen, UpOptions { probe: None, refresh: true });
     }
+    plan
+}
+
+/// Plans what follows a failover while the node serves already: slots, checkpoint, the end of the intent.
+pub fn settle(facts: &Promotion) -> Plan {
+    let mut plan = Plan::new("settle", format!("the promotion of term {} is complete", facts.intent.term));
     finish_promotion(&mut plan, facts);
     plan
 }
@@ -145,6 +158,38 @@ pub fn release(vips: &[Vip], stop: Option<StopBounds>) -> Plan {
     plan
 }
 
+/// What a fencing is built from.
+#[derive(Debug, Clone)]
+pub struct Fencing {
+    /// What will be written into the data directory.
+    pub mark: NeedsCheck,
+    /// Whether the data directory is marked already.
+    pub marked: bool,
+    /// Whether `standby.signal` is in place.
+    pub protected: bool,
+    /// Whether any process of the server is alive.
+    pub running: bool,
+    /// How long the stop may take.
+    pub stop: StopBounds,
+}
+
+/// Plans `pg fence`: virtual IPs first; then no start is writable any more; then the server ends.
+///
+/// The protection comes before the stop: a service manager may start the server again the moment it is gone.
+pub fn fence(facts: &Fencing, vips: &[(Vip, VipSeen)]) -> Plan {
+    let mut plan = Plan::new("pg fence", format!("PostgreSQL on {} is stopped and fenced", facts.mark.node));
+    for (vip, seen) in vips {
+        remove_address(&mut plan, vip, Some(seen));
+    }
+    plan.step(Step::ProtectStart, facts.protected.then(|| "standby.signal is in place".to_owned()));
+    plan.step(Step::MarkNeedsCheck(facts.mark.clone()), facts.marked.then(|| "it is marked".to_owned()));
+    plan.step(
+        Step::StopServer { fast: facts.stop.fast, immediate: facts.stop.immediate },
+        (!facts.running).then(|| "no process of it is alive".to_owned()),
+    );
+    plan
+}
+
 fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
     if facts.in_recovery {
         plan.step(
@@ -170,8 +215,8 @@ fn finish_promotion(plan: &mut Plan, facts: &Promotion) {
         if !facts.slots.is_empty() {
             plan.needed(Step::EnsureSlots { names: facts.slots.clone() });
         }
-        plan.needed(Step::Checkpoint);
         plan.needed(Step::ClearIntent);
+        plan.needed(Step::Checkpoint);
     }
 }
 
@@ -241,22 +286,13 @@ mod tests {
     }
 
     #[test]
-    fn the_vip_goes_up_after_the_epoch_row_and_before_what_can_wait() {
+    fn the_vip_goes_up_after_the_epoch_row_and_waits_for_nothing_else() {
         let plan = failover(&promotion(), &[(vip(), VipSeen::default())]);
         assert_eq!(
             names(&plan),
-            [
-                "record-intent",
-                "promote",
-                "record-epoch",
-                "protect-start",
-                "add-address",
-                "announce",
-                "ensure-slots",
-                "checkpoint",
-                "clear-intent"
-            ]
+            ["record-intent", "promote", "record-epoch", "protect-start", "add-address", "announce"]
         );
+        assert_eq!(names(&settle(&promotion())), ["ensure-slots", "clear-intent", "checkpoint"]);
     }
 
     #[test]
@@ -287,7 +323,18 @@ mod tests {
             .filter(|item| item.need == super::super::Need::Needed)
             .map(|item| item.step.name())
             .collect();
-        assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "checkpoint", "clear-intent"]);
+        assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "clear-intent", "checkpoint"]);
+    }
+
+    #[test]
+    fn a_fence_drops_the_vip_then_forbids_a_writable_start_and_only_then_stops() {
+        let stop = StopBounds { fast: Duration::from_secs(5), immediate: Duration::from_secs(1) };
+        let mark = NeedsCheck { schema: 1, node: "node1".to_owned(), at: 1, reason: "test".to_owned() };
+        let facts = Fencing { mark, marked: false, protected: false, running: true, stop };
+        let plan = fence(&facts, &[(vip(), VipSeen { present: true })]);
+        assert_eq!(names(&plan), ["remove-address", "protect-start", "mark-needs-check", "stop-server"]);
+        let done = Fencing { marked: true, protected: true, running: false, ..facts };
+        assert!(!fence(&done, &[(vip(), VipSeen::default())]).changes());
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::host::files;
 use crate::pg::conn::ConnSettings;
+use crate::pg::local::NEEDS_CHECK_FILE;
 use crate::pg::promote;
 use crate::pg::server::{DataDirectory, StopMode};
 use std::fs;
@@ -109,6 +110,8 @@ impl Work {
                 if *drop_old {
                     kept::remove_old_data(&self.journal.kept)?;
                 }
+                // It streams, so it has been looked at: what `pg fence` asked for is done.
+                fs::remove_file(self.place.data().join(NEEDS_CHECK_FILE)).ok();
                 journal::clear(&self.place)?;
                 Ok((*drop_old, None))
             }

@@ -8,7 +8,7 @@ use super::problem::{Problem, Problems, nearest};
 use super::value::{Check, Value};
 use super::{
     Availability, Checksum, ClusterSettings, GuardSettings, Node, NodeRole, PostgresSettings, Settings,
-    VipSettings, VrrpSettings,
+    SshSettings, VipSettings, VrrpSettings,
 };
 use crate::error::{Error, Result};
 use crate::units::InterfaceAddress;
@@ -36,6 +36,8 @@ struct RawFile {
     postgres: Value<RawPostgres>,
     #[serde(default)]
     guard: RawGuard,
+    #[serde(default)]
+    ssh: RawSsh,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,6 +58,7 @@ struct RawNode {
     data_directory: Value<String>,
     port: Value<i64>,
     socket_directory: Value<String>,
+    ssh_host_key_alias: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -103,6 +106,17 @@ struct RawGuard {
     max_lag: Value<String>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSsh {
+    user: Value<String>,
+    port: Value<i64>,
+    identity_file: Value<String>,
+    known_hosts: Value<String>,
+    connect_timeout: Value<String>,
+    remote_command: Value<String>,
+}
+
 /// Reads the text of a file; `name` is the file's name in error messages.
 pub(super) fn read(text: &str, name: &str) -> Result<Settings> {
     let syntax = |error: &toml::de::Error| {
@@ -148,6 +162,7 @@ impl Check {
         let vrrp = self.vrrp(raw.vrrp, with_postgres);
         let vips = self.vips(raw.vip, &nodes);
         let guard = self.guard(raw.guard);
+        let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
         if let (Some(span), Some((None, _))) = (directory_span, &postgres)
             && let Some(node) = nodes.iter().find(unplaced)
@@ -173,6 +188,7 @@ impl Check {
             vips,
             postgres,
             guard,
+            ssh,
             warnings: Vec::new(),
         })
     }
@@ -245,6 +261,7 @@ impl Check {
             data_directory: self.path("data_directory", raw.data_directory),
             port: self.integer("node", "port", raw.port),
             socket_directory: self.path("socket_directory", raw.socket_directory),
+            ssh_host_key_alias: self.text("ssh_host_key_alias", raw.ssh_host_key_alias),
             name: name?,
             address: address?,
         };
@@ -262,13 +279,15 @@ impl Check {
             self.wrong(new.name_span.clone(), format!("two nodes are called \"{}\"", new.node.name));
         }
         if let Some(other) = earlier.iter().find(|other| other.node.address == new.node.address) {
-            self.wrong(
+            let same = Problem::at(
                 new.address_span.clone(),
                 format!(
                     "node \"{}\" has the address {} of node \"{}\"",
                     new.node.name, new.node.address, other.node.name
                 ),
             );
+            self.problems
+                .add(same.hint("each node answers on an address of its own: `ip -brief address` there"));
         }
         if let Some(other) =
             earlier.first().filter(|other| other.node.address.is_ipv4() != new.node.address.is_ipv4())
@@ -410,6 +429,20 @@ impl Check {
         }
     }
 
+    fn ssh(&mut self, raw: RawSsh) -> SshSettings {
+        let defaults = SshSettings::default();
+        SshSettings {
+            user: self.text("user", raw.user),
+            port: self.integer("ssh", "port", raw.port),
+            identity_file: self.path("identity_file", raw.identity_file),
+            known_hosts: self.path("known_hosts", raw.known_hosts),
+            connect_timeout: self.above_zero("connect_timeout", raw.connect_timeout),
+            remote_command: self
+                .text("remote_command", raw.remote_command)
+                .unwrap_or(defaults.remote_command),
+        }
+    }
+
     fn socket_paths(&mut self, cluster: &ClusterSettings, nodes: &[Node]) {
         for node in nodes {
             let path = super::control_socket(cluster, &node.name);
@@ -467,6 +500,7 @@ mod tests {
             ("vip", fields::<RawVip>()),
             ("postgres", fields::<RawPostgres>()),
             ("guard", fields::<RawGuard>()),
+            ("ssh", fields::<RawSsh>()),
         ] {
             let keys: Vec<&str> = section(name).unwrap().keys.iter().map(|key| key.name).collect();
             assert_eq!(keys, fields, "[{name}]");

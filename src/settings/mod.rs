@@ -48,6 +48,8 @@ pub struct Settings {
     pub postgres: Option<PostgresSettings>,
     /// What a promotion must know first.
     pub guard: GuardSettings,
+    /// How the other nodes are reached over SSH.
+    pub ssh: SshSettings,
     /// What is allowed but probably not meant, as sentences for a person.
     pub warnings: Vec<String>,
 }
@@ -80,6 +82,8 @@ pub struct Node {
     pub port: Option<u16>,
     /// The directory of the Unix socket, if it is another than on the others.
     pub socket_directory: Option<PathBuf>,
+    /// The name its SSH host key is known by; `None`: the node's name.
+    pub ssh_host_key_alias: Option<String>,
 }
 
 /// Whether a node may become the primary.
@@ -226,6 +230,36 @@ pub enum Availability {
     Hold,
     /// Silence is taken for death; two primaries and lost transactions are possible.
     Prefer,
+}
+
+/// How the other nodes are reached over SSH; what is `None` is `ssh_config(5)`'s to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshSettings {
+    /// The user at the other end.
+    pub user: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// The private key; with it the agent isn't asked.
+    pub identity_file: Option<PathBuf>,
+    /// The file of known host keys, instead of the user's and the machine's.
+    pub known_hosts: Option<PathBuf>,
+    /// How long a connection may take.
+    pub connect_timeout: Option<Duration>,
+    /// What runs pgbaton at the other end: a command line, to which arguments are added.
+    pub remote_command: String,
+}
+
+impl Default for SshSettings {
+    fn default() -> Self {
+        Self {
+            user: None,
+            port: None,
+            identity_file: None,
+            known_hosts: None,
+            connect_timeout: None,
+            remote_command: "pgbaton".to_owned(),
+        }
+    }
 }
 
 /// What the command line says about the configuration.

@@ -40,7 +40,7 @@ pub(crate) fn bin_dir() -> &'static Path {
 }
 
 /// Returns the user the servers run as: `postgres` when this is root.
-fn run_as() -> Option<(u32, u32)> {
+pub fn run_as() -> Option<(u32, u32)> {
     static IDS: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *IDS.get_or_init(|| {
         if !nix::unistd::geteuid().is_root() {
@@ -175,7 +175,7 @@ impl Cluster {
     /// Copies the data of a stopped server, as another server of the same name; without starting it.
     pub(crate) fn copy_of(stopped: &Self) -> Self {
         let cluster = Self { name: stopped.name.clone(), folder: Folder::new() };
-        must(Command::new("cp").arg("-a").arg(stopped.data()).arg(cluster.data()));
+        must(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(stopped.data()).arg(cluster.data()));
         cluster.set_place();
         cluster
     }
@@ -249,9 +249,13 @@ impl Cluster {
     pub(crate) fn start(&self) {
         let log = self.folder.path().join("log");
         let mut start = tool("pg_ctl");
-        start.args(["start", "-w", "-s", "-t", "60", "-D"]).arg(self.data()).arg("-l").arg(&log);
+        // pg_ctl's own wait looks ten times a second.
+        start.args(["start", "-W", "-s", "-D"]).arg(self.data()).arg("-l").arg(&log);
         let status = start.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         assert!(status.success(), "{} doesn't start:\n{}", self.name, self.log());
+        wait_for(&format!("{} to accept connections", self.name), || {
+            Session::connect(&self.settings(), long()).is_ok()
+        });
     }
 
     /// Returns settings to connect as the superuser.

@@ -402,13 +402,15 @@ impl Loop {
     /// Carries out everything the router and the supervisor have to say.
     fn drain(&mut self, now: Moment) {
         loop {
+            // Orders first: what drops the address must not wait for what the router has to tell.
+            if let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
+                self.carry_out(now, order);
+                continue;
+            }
             match self.router.poll_output() {
                 Output::Timeout(_) => break,
                 output => self.output(now, output),
             }
-        }
-        while let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
-            self.carry_out(now, order);
         }
         if let Some(supervisor) = &self.supervisor {
             self.hold(now, supervisor.holds_vip());
@@ -570,8 +572,8 @@ impl Loop {
             }
             Progress::Done { at, step, report } => {
                 let text = match &report.detail {
-                    Some(detail) => format!("{}: {detail}", report.describe),
-                    None => report.describe.clone(),
+                    Some(detail) => format!("{} {}: {detail}", report.status.name(), report.describe),
+                    None => format!("{} {}", report.status.name(), report.describe),
                 };
                 let event = Event::new(EventKind::StepDone, text)
                     .with("step", step)
