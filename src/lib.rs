@@ -28,6 +28,7 @@ pub mod output;
 pub mod pg;
 pub mod plan;
 pub mod promotion;
+pub mod rebuild;
 pub mod settings;
 pub mod ssh;
 pub mod units;

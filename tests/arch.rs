@@ -10,6 +10,9 @@ const EDGES: &[&str] =
 /// The parts of the database room that only compute.
 const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "sql"];
 
+/// The parts of the rebuild that only compute.
+const PURE_REBUILD: &[&str] = &["decision", "decision_tests", "step", "wal", "conf"];
+
 /// What pure code never names.
 const WORLD: &[&str] = &[
     "Instant::now",
@@ -148,6 +151,7 @@ fn is_pure(file: &SourceFile) -> bool {
         || file.in_room("promotion")
         || file.in_room("cli")
         || alone.contains(&file.name.as_str())
+        || PURE_REBUILD.iter().any(|name| file.name == format!("rebuild/{name}.rs"))
         || PURE_PG
             .iter()
             .any(|name| file.name == format!("pg/{name}.rs") || file.in_room(&format!("pg/{name}")))

@@ -20,6 +20,7 @@ mod golden;
 mod net;
 mod netns;
 mod pg;
+mod rebuild;
 mod ssh;
 mod status;
 mod support;

@@ -88,6 +88,8 @@ pub(super) const PG: &str = "\
 Examples:
   See whether the local standby could be promoted
     pgbaton pg promote --dry-run
+  Make the old primary a standby of the new one
+    pgbaton pg rebuild-standby
   Stop the local server for sure
     pgbaton pg fence";
 
@@ -101,6 +103,20 @@ Examples:
     pgbaton pg promote --force proof-of-death
   Promote a server that no configuration names
     pgbaton pg promote -D /var/lib/postgresql/15/main -h /var/run/postgresql -p 5432";
+
+pub(super) const PG_REBUILD_STANDBY: &str = "\
+Examples:
+  See what would be done
+    pgbaton pg rebuild-standby --dry-run
+  Make this node a standby of the primary
+    pgbaton pg rebuild-standby
+  Never copy everything
+    pgbaton pg rebuild-standby --method rewind
+  Fill an empty folder on a machine without a configuration
+    pgbaton pg rebuild-standby -D /var/lib/postgresql/15/main --source-host 192.0.2.11 --node node3
+  Show what rebuilds have kept, and remove it
+    pgbaton pg rebuild-standby --list-kept
+    pgbaton pg rebuild-standby --drop-kept";
 
 pub(super) const PG_FENCE: &str = "\
 Examples:

@@ -9,6 +9,7 @@ mod examples;
 mod generate;
 mod multicall;
 mod pg;
+mod rebuild;
 mod vip;
 mod vrrp;
 
@@ -17,6 +18,7 @@ pub use demo::{Demo, Fault};
 pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
 pub use multicall::expand;
 pub use pg::{Fence, FetchHistory, ForceGate, PgCommand, Promote, Timelines, Transport};
+pub use rebuild::{Compression, RebuildForce, RebuildMethod, RebuildStandby};
 pub use vip::{VipCommand, VipDown, VipStatus, VipUp};
 pub use vrrp::{CheckConfig, LogFormat, LogLevel, Resign, Run, VrrpCommand, VrrpStats, VrrpStatus};
 
@@ -164,6 +166,7 @@ impl Command {
             Self::Vip(VipCommand::Down(_)) => "vip down",
             Self::Vip(VipCommand::Status(_)) => "vip status",
             Self::Pg(PgCommand::Promote(_)) => "pg promote",
+            Self::Pg(PgCommand::RebuildStandby(_)) => "pg rebuild-standby",
             Self::Pg(PgCommand::Fence(_)) => "pg fence",
             Self::Pg(PgCommand::FetchHistory(_)) => "pg fetch-history",
             Self::Cluster(ClusterCommand::Status(_)) => "cluster status",
@@ -236,6 +239,7 @@ mod tests {
             "vip down",
             "vip status",
             "pg promote",
+            "pg rebuild-standby",
             "pg fence",
             "pg fetch-history",
             "cluster status",

@@ -1,6 +1,6 @@
 //! `pgbaton pg …`
 
-use super::{DryRun, examples};
+use super::{DryRun, RebuildStandby, examples};
 use crate::settings::parse;
 use clap::{ArgAction, Args, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -23,6 +23,19 @@ pub enum PgCommand {
     /// and this must not promote a server by accident. PGDATA is never read.
     #[command(after_long_help = examples::PG_PROMOTE)]
     Promote(Promote),
+    /// Make this node a streaming standby of the current primary: an old primary, a broken standby, an empty folder
+    ///
+    /// Looks at the data directory and at the primary, and does what is needed: nothing, a start, a rewind, or a
+    /// base backup. Prints what it decided and why. Refuses with exit status 3 before anything is changed when the
+    /// server here is a running primary, when the data here is newer than the primary's or of another cluster,
+    /// or when there is no room.
+    ///
+    /// What is dropped is kept first, in a folder beside the data directory: the list of the transactions that only
+    /// this node has, their write-ahead log, the configuration, and the old data when a base backup replaces it.
+    /// It can be killed at any moment; running it again finishes the work. It ends well only when the
+    /// standby streams, on the primary's timeline, from behind.
+    #[command(after_long_help = examples::PG_REBUILD_STANDBY)]
+    RebuildStandby(RebuildStandby),
     /// Stop PostgreSQL for sure and keep it from starting writable
     ///
     /// Removes the virtual IPs from this machine, puts standby.signal and the mark `pgbaton.needs_check` into

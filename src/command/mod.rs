@@ -9,6 +9,7 @@ pub mod generate;
 mod pg_fence;
 mod pg_fetch_history;
 mod pg_promote;
+mod pg_rebuild_standby;
 mod vip;
 mod vrrp_ask;
 mod vrrp_check_config;
@@ -33,6 +34,7 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Vip(VipCommand::Down(args)) => vip::down(globals, args, out),
         Command::Vip(VipCommand::Status(args)) => vip::status(globals, args, out),
         Command::Pg(PgCommand::Promote(args)) => pg_promote::run(globals, args, out),
+        Command::Pg(PgCommand::RebuildStandby(args)) => pg_rebuild_standby::run(globals, args, out),
         Command::Pg(PgCommand::Fence(args)) => pg_fence::run(globals, args, out),
         Command::Pg(PgCommand::FetchHistory(args)) => pg_fetch_history::run(globals, args, out),
         Command::Cluster(ClusterCommand::Status(args)) => cluster_status::run(globals, args, out),

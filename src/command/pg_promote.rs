@@ -68,7 +68,7 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
 }
 
 /// Reads the configuration and finds out which node this is, when there is one.
-fn settings(globals: &Globals) -> Result<Option<Settings>> {
+pub(super) fn settings(globals: &Globals) -> Result<Option<Settings>> {
     let Some(mut settings) = Settings::load_if_present(&globals.overrides())? else { return Ok(None) };
     let local: Vec<IpAddr> =
         Netlink::open()?.addresses()?.iter().map(|address| address.address.address()).collect();

@@ -405,7 +405,7 @@ impl DataDirectory {
     ///
     /// The server asks only whether the number in them is in use, and a dead process keeps its number until its parent
     /// has collected it. Where process 1 of a container doesn't do that in time, the files have to go.
-    fn clear_zombie_s_locks(&self, deadline: Deadline) -> Result<()> {
+    pub(crate) fn clear_zombie_s_locks(&self, deadline: Deadline) -> Result<()> {
         let deadline = deadline.within(ZOMBIE_GRACE);
         let own = self.path.join("postmaster.pid");
         let (_nobody, silence) = channel::<()>();

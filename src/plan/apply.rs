@@ -16,6 +16,7 @@ use crate::pg::histories::{self, Stored};
 use crate::pg::local::LocalServer;
 use crate::pg::promote::{self, Promoted, Recorded};
 use crate::pg::server::{StopReport, Stopped};
+use crate::rebuild::work::Work;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
@@ -80,6 +81,8 @@ pub struct World {
     announcers: Vec<(Link, InterfaceAddress, Announcer)>,
     /// What the promote step of this run found.
     promoted: Option<Promoted>,
+    /// What a rebuild acts on.
+    rebuild: Option<Box<Work>>,
     /// What the stop step came to.
     stopped: Option<StopReport>,
 }
@@ -93,6 +96,16 @@ impl World {
     /// Creates a world with the local server.
     pub fn with_server(server: LocalServer) -> Self {
         Self { server: Some(server), ..Self::default() }
+    }
+
+    /// Creates a world for a rebuild.
+    pub fn with_rebuild(work: Work) -> Self {
+        Self { rebuild: Some(Box::new(work)), ..Self::default() }
+    }
+
+    /// Returns what a rebuild acts on.
+    pub fn rebuild(&mut self) -> Result<&mut Work> {
+        self.rebuild.as_deref_mut().ok_or_else(|| Error::failed("no rebuild is under way"))
     }
 
     /// Returns the local server.
@@ -211,6 +224,10 @@ impl World {
                 let detail = format!("{how}; {} processes killed, none is left", report.killed);
                 self.stopped = Some(report);
                 Ok(Applied { changed: report.changed(), detail: Some(detail) })
+            }
+            Step::Rebuild(step) => {
+                let (changed, detail) = self.rebuild()?.apply(step, deadline)?;
+                Ok(Applied { changed, detail })
             }
             Step::MarkNeedsCheck(mark) => {
                 self.server()?.write_needs_check(mark)?;

@@ -2,6 +2,7 @@
 
 use crate::pg::epoch::{PromotionId, Term};
 use crate::pg::lsn::Timeline;
+use crate::rebuild::step::RebuildStep;
 use crate::units::InterfaceAddress;
 use serde::Serialize;
 use std::fmt;
@@ -90,6 +91,9 @@ pub enum Step {
         #[serde(skip)]
         content: Vec<u8>,
     },
+    /// One of the steps of a rebuild.
+    #[serde(untagged)]
+    Rebuild(RebuildStep),
 }
 
 /// Why the data of a fenced server must be looked at before it may be a primary again.
@@ -132,6 +136,7 @@ impl Step {
             Self::ClearIntent => "clear-intent",
             Self::Checkpoint => "checkpoint",
             Self::StopServer { .. } => "stop-server",
+            Self::Rebuild(step) => step.name(),
             Self::MarkNeedsCheck(_) => "mark-needs-check",
             Self::WriteHistory { .. } => "write-history",
         }
@@ -189,6 +194,7 @@ impl fmt::Display for Step {
                 fast.as_secs_f32(),
                 immediate.as_secs_f32()
             ),
+            Self::Rebuild(step) => step.fmt(f),
             Self::MarkNeedsCheck(mark) => {
                 write!(f, "mark the data directory as needing a check: {}", mark.reason)
             }

@@ -156,6 +156,11 @@ impl Cluster {
         cluster
     }
 
+    /// Makes a place for a server, without any data.
+    pub(crate) fn nothing(name: &str) -> Self {
+        Self { name: name.to_owned(), folder: Folder::new() }
+    }
+
     /// Makes a standby of `primary` from a base backup, without starting it.
     pub(crate) fn standby_not_started(name: &str, primary: &Self) -> Self {
         let cluster = Self { name: name.to_owned(), folder: Folder::new() };

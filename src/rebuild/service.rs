@@ -1,0 +1,134 @@
+//! Who starts the server on this machine: a command of the operator's, the distribution's unit, or `pg_ctl`.
+
+use crate::error::{Error, Result};
+use crate::host::clock::Deadline;
+use crate::host::process;
+use crate::pg::server::{DataDirectory, StartOptions};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+/// How the server is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// The operator's own command, by `sh -c`.
+    Own(String),
+    /// Debian's wrapper, which asks systemd where there is one.
+    Cluster {
+        /// The major version.
+        major: u32,
+        /// The cluster's name.
+        name: String,
+        /// Its configuration file.
+        config_file: PathBuf,
+    },
+    /// A unit of systemd.
+    Unit(String),
+    /// The server's own program.
+    PgCtl,
+}
+
+impl std::fmt::Display for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Own(command) => f.write_str(command),
+            Self::Cluster { major, name, .. } => write!(f, "pg_ctlcluster {major} {name} start"),
+            Self::Unit(unit) => write!(f, "systemctl start {unit}"),
+            Self::PgCtl => f.write_str("pg_ctl start"),
+        }
+    }
+}
+
+impl Start {
+    /// Finds out who starts the server of a data directory.
+    pub fn detect(own: Option<&str>, data: &Path, major: u32) -> Self {
+        if let Some(command) = own {
+            return Self::Own(command.to_owned());
+        }
+        debian(data, major).or_else(|| unit(data, major)).unwrap_or(Self::PgCtl)
+    }
+
+    /// Returns the configuration file, where it isn't in the data directory.
+    pub fn config_file(&self) -> Option<&Path> {
+        match self {
+            Self::Cluster { config_file, .. } => Some(config_file),
+            _ => None,
+        }
+    }
+
+    /// Starts the server; returns whether it had to be.
+    pub fn start(&self, data: &DataDirectory, bin_dir: &Path, deadline: Deadline) -> Result<bool> {
+        if data.postmaster()?.is_some_and(|postmaster| postmaster.is_open()) {
+            return Ok(false);
+        }
+        let mut command = match self {
+            Self::PgCtl => {
+                let options = StartOptions {
+                    bin_dir: bin_dir.to_owned(),
+                    as_standby: true,
+                    log: data.path().join("pgbaton-start.log"),
+                    config_file: None,
+                };
+                return Ok(data.start(&options, deadline)?.changed);
+            }
+            Self::Own(line) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", line]);
+                command
+            }
+            Self::Cluster { major, name, .. } => {
+                let mut command = Command::new("pg_ctlcluster");
+                command.args([major.to_string().as_str(), name, "start"]);
+                command
+            }
+            Self::Unit(unit) => {
+                let mut command = Command::new("systemctl");
+                command.args(["start", unit]);
+                command
+            }
+        };
+        command.current_dir("/");
+        let output = process::run(command, deadline)?;
+        if !output.status.success() {
+            return Err(Error::failed(format!("\"{self}\" failed")).detail(output.complaint()));
+        }
+        while !data.postmaster()?.is_some_and(|postmaster| postmaster.is_open()) {
+            if deadline.passed() {
+                return Err(Error::failed(format!("\"{self}\" ended well, but the server isn't open"))
+                    .hint("is it the right command for this data directory?"));
+            }
+            super::tools::pause(Duration::from_millis(20));
+        }
+        Ok(true)
+    }
+}
+
+fn debian(data: &Path, major: u32) -> Option<Start> {
+    if !Path::new("/usr/bin/pg_ctlcluster").exists() {
+        return None;
+    }
+    let clusters = std::fs::read_dir(format!("/etc/postgresql/{major}")).ok()?;
+    clusters.flatten().find_map(|entry| {
+        let config_file = entry.path().join("postgresql.conf");
+        let text = std::fs::read_to_string(&config_file).ok()?;
+        let own = super::conf::setting(&text, "data_directory")?;
+        let name = entry.file_name().to_str()?.to_owned();
+        let same = std::fs::canonicalize(&own).unwrap_or_else(|_| own.into()) == data;
+        same.then_some(Start::Cluster { major, name, config_file })
+    })
+}
+
+fn unit(data: &Path, major: u32) -> Option<Start> {
+    if !Path::new("/run/systemd/system").exists() {
+        return None;
+    }
+    [format!("postgresql-{major}.service"), "postgresql.service".to_owned()].into_iter().find_map(|unit| {
+        let mut command = Command::new("systemctl");
+        command.args(["show", "-p", "Environment", "--value", &unit]);
+        let output = process::run(command, Deadline::after(Duration::from_secs(5))).ok()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let own = text.split_whitespace().find_map(|word| word.strip_prefix("PGDATA="))?;
+        let same = std::fs::canonicalize(own).ok()? == data;
+        same.then_some(Start::Unit(unit))
+    })
+}

@@ -1,0 +1,493 @@
+//! Carries the steps of a rebuild out. Each may be done again by a later run, whatever ended this one.
+
+use super::conf::{self, ConnInfo};
+use super::decision::{Data, segment};
+use super::journal::{self, Exchange, Journal, Phase};
+use super::kept;
+use super::place::{self, Place, with_suffix};
+use super::service::Start;
+use super::source::SourceServer;
+use super::step::RebuildStep;
+use super::tools::{Ended, Tools};
+use super::{verify, wal};
+use crate::error::{Error, Kind, Result};
+use crate::host::clock::Deadline;
+use crate::host::files;
+use crate::pg::conn::ConnSettings;
+use crate::pg::local::NEEDS_CHECK_FILE;
+use crate::pg::promote;
+use crate::pg::server::{DataDirectory, StopMode};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc::Sender;
+
+/// How far a long step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick {
+    /// Bytes done.
+    pub done: u64,
+    /// Bytes in all, about.
+    pub total: u64,
+}
+
+/// Everything the steps act on.
+#[derive(Debug)]
+pub struct Work {
+    /// The data directory and its neighbours.
+    pub place: Place,
+    /// The programs.
+    pub tools: Tools,
+    /// The node's name: what the standby calls itself.
+    pub node: String,
+    /// The primary.
+    pub source: SourceServer,
+    /// The slot.
+    pub slot: String,
+    /// How the local server is reached; its socket is taken from its lock file.
+    pub local: ConnSettings,
+    /// The port and socket folder that a node without a configuration of its own gets.
+    pub own_place: Option<(u16, PathBuf)>,
+    /// What was here.
+    pub data: Option<Data>,
+    /// The size of a WAL segment.
+    pub segment_size: u64,
+    /// How the server is started.
+    pub start: Start,
+    /// How far an earlier run got, and what is exchanged.
+    pub journal: Journal,
+    /// `pg_basebackup --max-rate`.
+    pub rate: Option<String>,
+    /// The server-side compression of a base backup.
+    pub compress: Option<String>,
+    /// Where progress is told.
+    pub ticks: Option<Sender<Tick>>,
+    /// Why a rewind turned out to be impossible.
+    pub no_rewind: Option<String>,
+}
+
+/// Beside the data directory while a single-user server runs, which can't work with it.
+const SIGNAL_ASIDE: &str = "standby.signal.pgbaton";
+
+type Done = Result<(bool, Option<String>)>;
+
+impl Work {
+    /// Carries out one step; returns whether it changed anything, and a fact about it.
+    pub fn apply(&mut self, step: &RebuildStep, deadline: Deadline) -> Done {
+        match step {
+            RebuildStep::StopStandby => {
+                let stopped = self.directory()?.stop(StopMode::Fast, deadline)?;
+                Ok((stopped, None))
+            }
+            RebuildStep::SaveLosses { kept, fork } => self.save(kept, *fork, deadline),
+            RebuildStep::FetchHistory { .. } => self.fetch_history(deadline),
+            RebuildStep::EnsureSlot { slot, .. } => {
+                let created =
+                    promote::ensure_slots(self.source.session(deadline)?, &[slot.as_str()], deadline)?;
+                Ok((!created.is_empty(), None))
+            }
+            RebuildStep::SourceCheckpoint { .. } => {
+                promote::checkpoint(self.source.session(deadline)?, deadline)?;
+                Ok((false, None))
+            }
+            RebuildStep::Recover => self.recover(deadline),
+            RebuildStep::CheckRewind => self.check_rewind(deadline),
+            RebuildStep::Rewind { .. } => self.rewind(deadline),
+            RebuildStep::Copy { .. } => self.copy(deadline),
+            RebuildStep::Exchange { .. } => self.exchange(),
+            RebuildStep::Configure { .. } => self.configure(deadline),
+            RebuildStep::Start { .. } => {
+                let (data, bin_dir) = (self.directory()?, self.tools.bin_dir.clone());
+                Ok((self.start.start(&data, &bin_dir, deadline)?, None))
+            }
+            RebuildStep::AwaitStreaming { .. } => {
+                let data = self.directory()?;
+                let said = verify::streaming(&data, &self.local, &mut self.source, &self.node, deadline)?;
+                Ok((false, Some(said)))
+            }
+            RebuildStep::Finish { drop_old } => {
+                if *drop_old {
+                    kept::remove_old_data(&self.journal.kept)?;
+                }
+                // It streams, so it has been looked at: what `pg fence` asked for is done.
+                fs::remove_file(self.place.data().join(NEEDS_CHECK_FILE)).ok();
+                journal::clear(&self.place)?;
+                Ok((*drop_old, None))
+            }
+        }
+    }
+
+    fn directory(&self) -> Result<DataDirectory> {
+        DataDirectory::open(self.place.data())
+    }
+
+    fn phase(&mut self, phase: Phase) -> Result<()> {
+        self.journal.phase = phase;
+        journal::write(&self.place, &self.journal)
+    }
+
+    fn save(&mut self, folder: &Path, fork: Option<super::decision::Fork>, deadline: Deadline) -> Done {
+        let Some(data) = self.data.clone() else { return Ok((false, None)) };
+        if self.journal.phase != Phase::Begun {
+            return Ok((false, Some("saved by an earlier run".to_owned())));
+        }
+        self.phase(Phase::Begun)?;
+        let what = (fork, self.segment_size);
+        let report = kept::save(&self.place, &self.tools, folder, &data, what, deadline)?;
+        let said =
+            format!("{} transactions, {} segments of WAL", report.transactions.len(), report.segments.len());
+        Ok((true, Some(said)))
+    }
+
+    /// Writes the history files that aren't here. One of the same name stays: it is of this node's own past, and
+    /// `pg_rewind` has to know it.
+    fn fetch_history(&mut self, deadline: Deadline) -> Done {
+        let (_, source) = self.source.observe(deadline)?;
+        let pg_wal = self.place.data().join("pg_wal");
+        let mut fetched = Vec::new();
+        let timelines = source.history.forks().iter().map(|fork| fork.parent).chain([source.timeline]);
+        for timeline in timelines {
+            let name = timeline.history_file_name();
+            let path = pg_wal.join(&name);
+            if path.exists() {
+                continue;
+            }
+            if let Some(bytes) = self.source.history_text(timeline, deadline)? {
+                files::write_atomic_as(&path, &bytes, 0o600, self.place.owner_for_root())?;
+                fetched.push(name);
+            }
+        }
+        Ok((!fetched.is_empty(), Some(fetched.join(", ")).filter(|names| !names.is_empty())))
+    }
+
+    /// Lets a single-user server replay the log, as `pg_rewind` would, but with the archive left alone.
+    fn recover(&mut self, deadline: Deadline) -> Done {
+        self.directory()?.clear_zombie_s_locks(deadline)?;
+        let data = self.place.data().to_owned();
+        let (signal, aside) = (data.join("standby.signal"), data.join(SIGNAL_ASIDE));
+        let moved = |from: &Path, to: &Path| match fs::rename(from, to) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(files::os_error(&error, format!("can't move {}", from.display())))
+            }
+            _ => Ok(()),
+        };
+        moved(&signal, &aside)?;
+        let mut command = self.tools.command("postgres");
+        command.arg("--single").arg("-D").arg(&data).args(["-c", "archive_command=false"]);
+        if let Some(file) = self.start.config_file() {
+            command.arg("-c").arg(format!("config_file={}", file.display()));
+        }
+        command.arg("template1");
+        let ended = self.tools.run(command, deadline, &mut |_, _| {});
+        // Whatever came of it: from here on no start may be a primary's.
+        moved(&aside, &signal)?;
+        self.directory()?.write_standby_signal()?;
+        let ended = ended?;
+        if !ended.success {
+            let why = format!("the log can't be replayed here ({})", last_line(&ended.said));
+            return Err(self.impossible(why, &ended));
+        }
+        Ok((true, None))
+    }
+
+    fn rewind_command(&self, dry_run: bool) -> Command {
+        let mut info = self.source.conninfo();
+        info.set("dbname", &self.source.conn.dbname);
+        info.set("application_name", "pgbaton/rewind");
+        info.set("options", "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0");
+        if self.data.as_ref().is_some_and(|data| data.major < 14) {
+            info.set("options", "-c statement_timeout=0 -c lock_timeout=0");
+        }
+        let mut command = self.tools.command("pg_rewind");
+        command.arg("--target-pgdata").arg(self.place.data());
+        command.arg("--source-server").arg(info.to_string()).args(["--progress", "--no-ensure-shutdown"]);
+        if let Some(file) = self.start.config_file()
+            && self.data.as_ref().is_some_and(|data| data.major >= 15)
+        {
+            command.arg("--config-file").arg(file);
+        }
+        if dry_run {
+            command.arg("--dry-run");
+        } else {
+            // Makes it a standby before it ends, so that no moment is left in which it isn't one.
+            command.arg("--write-recovery-conf");
+        }
+        command
+    }
+
+    fn check_rewind(&mut self, deadline: Deadline) -> Done {
+        let ended = self.tools.run(self.rewind_command(true), deadline, &mut |_, _| {})?;
+        if !ended.success {
+            let why = format!("pg_rewind can't do it ({})", last_line(&ended.said));
+            return Err(self.impossible(why, &ended));
+        }
+        let Some((checkpoint, timeline)) = wal::common_checkpoint(&ended.said) else {
+            return Ok((false, Some(last_line(&ended.said))));
+        };
+        // pg_rewind doesn't ask whether the primary still has what the standby will replay first.
+        let (_, source) = self.source.observe(deadline)?;
+        let mut redo = checkpoint;
+        let mut command = self.tools.command("pg_waldump");
+        let pg_wal = self.place.data().join("pg_wal");
+        command.arg("-p").arg(&pg_wal).args(["-t", &timeline.to_string(), "-n", "1"]);
+        command.args(["-s", &checkpoint.to_string()]);
+        self.tools.run(command, deadline, &mut |line, _| {
+            let after = line.split_once("redo ").and_then(|(_, rest)| rest.split([';', ' ']).next());
+            redo = after.and_then(|text| text.parse().ok()).unwrap_or(redo);
+        })?;
+        if source.oldest_segment.is_some_and(|oldest| oldest > segment(redo, source.segment_size)) {
+            let why = format!("{} no longer has the WAL from {redo} on", source.name);
+            return Err(self.impossible(why, &ended));
+        }
+        Ok((false, Some(format!("last common checkpoint {checkpoint} on timeline {timeline}"))))
+    }
+
+    fn rewind(&mut self, deadline: Deadline) -> Done {
+        self.phase(Phase::Rewinding)?;
+        let command = self.rewind_command(false);
+        let ended = self.run_with_ticks(command, deadline)?;
+        if !ended.success {
+            let why = format!("pg_rewind failed half-way ({})", last_line(&ended.said));
+            return Err(self.impossible(why, &ended));
+        }
+        self.directory()?.write_standby_signal()?;
+        self.phase(Phase::Rewound)?;
+        Ok((true, Some(last_line(&ended.said))))
+    }
+
+    fn impossible(&mut self, why: String, ended: &Ended) -> Error {
+        let error = Error::failed(format!("a rewind isn't possible: {why}"))
+            .detail(&ended.said)
+            .hint("run it with --method basebackup");
+        self.no_rewind = Some(why);
+        error
+    }
+
+    fn run_with_ticks(&self, command: Command, deadline: Deadline) -> Result<Ended> {
+        self.tools.run(command, deadline, &mut |line, _| {
+            if let (Some((done, total)), Some(ticks)) = (wal::progress(line), &self.ticks) {
+                // Nobody has to watch.
+                ticks.send(Tick { done, total }).unwrap_or_default();
+            }
+        })
+    }
+
+    /// Copies the primary into the new folders and makes them ready.
+    fn copy(&mut self, deadline: Deadline) -> Done {
+        // The phase stays what it was: a folder that was spoiled by a rewind is still spoiled.
+        let phase = self.journal.phase;
+        self.phase(phase)?;
+        let exchanges = self.journal.exchanges.clone();
+        let Some((main, others)) = exchanges.split_first() else {
+            return Err(Error::failed("there is nothing to exchange"));
+        };
+        for one in &exchanges {
+            place::remove(&one.new)?;
+            self.place.make(&one.new)?;
+        }
+        let mut info = self.source.conninfo();
+        info.set("application_name", "pgbaton/copy");
+        info.set("options", "-c statement_timeout=0");
+        let mut command = self.tools.command("pg_basebackup");
+        command.arg("--pgdata").arg(&main.new).arg("--dbname").arg(info.to_string());
+        command.args(["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--progress"]);
+        command.args(["--no-password", "--label=pgbaton rebuild-standby"]);
+        if let Some(rate) = &self.rate {
+            command.arg("--max-rate").arg(rate);
+        }
+        if let Some(method) = &self.compress {
+            command.arg(format!("--compress=server-{method}"));
+        }
+        let (_, source) = self.source.observe(deadline)?;
+        for one in others {
+            let Some(link) = &one.link else { continue };
+            if link == Path::new("pg_wal") {
+                command.arg("--waldir").arg(&one.new);
+                continue;
+            }
+            let oid = link.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            let from = source.tablespaces.iter().find(|tablespace| Some(tablespace.oid) == oid);
+            if let Some(from) = from {
+                let escaped = |path: &str| path.replace('=', r"\=");
+                let to = escaped(&one.new.to_string_lossy());
+                command.arg(format!("--tablespace-mapping={}={to}", escaped(&from.path)));
+            }
+        }
+        let ended = self.run_with_ticks(command, deadline)?;
+        if !ended.success {
+            return Err(Error::failed("the base backup failed").detail(last_line(&ended.said)).hint(
+                "the role needs REPLICATION, a line for \"replication\" in pg_hba.conf of the primary, and a free wal sender",
+            ));
+        }
+        // The links lead to where the folders will be.
+        for one in others {
+            if let Some(link) = &one.link {
+                place::relink(&main.new.join(link), &one.place, &self.place)?;
+            }
+        }
+        kept::restore_configuration(&self.place, &self.journal.kept, &main.new)?;
+        self.write_settings(&main.new, deadline)?;
+        let signal = main.new.join("standby.signal");
+        files::write_atomic_as(&signal, b"", 0o600, self.place.owner_for_root())?;
+        self.phase(Phase::Copied)?;
+        Ok((true, None))
+    }
+
+    /// Puts the new folders in the place of the old ones. While it is under way there is no data directory, so that
+    /// nothing can start one half of it.
+    fn exchange(&mut self) -> Done {
+        let exchanges = self.journal.exchanges.clone();
+        let Some((main, others)) = exchanges.split_first() else {
+            return Err(Error::failed("there is nothing to exchange"));
+        };
+        let mut changed = false;
+        if main.new.exists() && main.place.exists() {
+            if self.place.is_empty()? {
+                fs::remove_dir(&main.place).map_err(|error| moving(&main.place, &error))?;
+            } else {
+                self.place.make(&self.journal.kept)?;
+                kept::note_moved(&self.place, &self.journal.kept, &exchanges)?;
+                rename(&main.place, &main.old)?;
+            }
+        }
+        for one in others.iter().filter(|one| one.new.exists()) {
+            if one.place.exists() && fs::remove_dir(&one.place).is_err() {
+                rename(&one.place, &one.old)?;
+            }
+            rename(&one.new, &one.place)?;
+            changed = true;
+        }
+        for one in others {
+            // The kept data leads to its own folders, so that it could be started again.
+            if let Some(link) = &one.link
+                && one.old.exists()
+                && fs::symlink_metadata(main.old.join(link)).is_ok()
+            {
+                place::relink(&main.old.join(link), &one.old, &self.place)?;
+            }
+        }
+        if main.new.exists() {
+            rename(&main.new, &main.place)?;
+            changed = true;
+        }
+        Ok((changed, None))
+    }
+
+    fn configure(&mut self, deadline: Deadline) -> Done {
+        let data = self.place.data().to_owned();
+        if self.journal.phase != Phase::Begun {
+            kept::restore_configuration(&self.place, &self.journal.kept, &data)?;
+        }
+        let changed = self.write_settings(&data, deadline)?;
+        fs::remove_file(data.join("recovery.signal")).ok();
+        let signal = self.directory()?.write_standby_signal()?;
+        Ok((changed || signal, None))
+    }
+
+    /// Writes where to stream from; returns whether that was new.
+    fn write_settings(&mut self, data: &Path, _deadline: Deadline) -> Result<bool> {
+        let path = data.join("postgresql.auto.conf");
+        let read = |path: &Path| -> Result<String> {
+            let bytes = files::read_optional(path, 16 << 20)?.unwrap_or_default();
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        };
+        let text = read(&path)?;
+        let from = |text: &str| {
+            let own = conf::setting(text, "primary_conninfo").filter(|info| !info.is_empty())?;
+            ConnInfo::parse(&own)
+        };
+        let in_file = || -> Option<ConnInfo> {
+            let file =
+                self.start.config_file().map_or_else(|| data.join("postgresql.conf"), Path::to_path_buf);
+            from(&read(&file).ok()?)
+        };
+        let mut info = from(&text).or_else(in_file).unwrap_or_default();
+        self.source.point(&mut info);
+        info.set("application_name", &self.node);
+        // What pg_basebackup and pg_rewind leave behind was meant for them.
+        for name in ["options", "dbname", "fallback_application_name", "replication"] {
+            info.remove(name);
+        }
+        let has_own_file = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(self.place.uid()))
+            .ok()
+            .flatten()
+            .is_some_and(|user| user.dir.join(".pgpass").exists());
+        if let Some(password) = &self.tools.password
+            && info.get("password").is_none()
+            && info.get("passfile").is_none()
+            && !has_own_file
+        {
+            info.set("password", password.reveal());
+        }
+        let mut settings =
+            vec![("primary_conninfo", info.to_string()), ("primary_slot_name", self.slot.clone())];
+        if let (Some((port, folder)), true) = (&self.own_place, self.data.is_none()) {
+            settings.push(("port", port.to_string()));
+            settings.push(("unix_socket_directories", folder.display().to_string()));
+        }
+        let new = conf::with_settings(&text, &settings);
+        if new == text {
+            return Ok(false);
+        }
+        files::write_atomic_as(&path, new.as_bytes(), 0o600, self.place.owner_for_root())?;
+        Ok(true)
+    }
+}
+
+/// Returns what a base backup exchanges: the data directory, a WAL folder elsewhere, the tablespaces.
+pub fn exchanges(place: &Place, kept: &Path, source: &super::decision::Source) -> Vec<Exchange> {
+    let stamp = kept.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stamp = stamp.rsplit_once(".kept-").map_or_else(String::new, |(_, stamp)| stamp.to_owned());
+    let elsewhere = |path: PathBuf, link: PathBuf| Exchange {
+        new: with_suffix(&path, ".new"),
+        old: with_suffix(&path, &format!(".kept-{stamp}")),
+        link: Some(link),
+        place: path,
+    };
+    let data = place.data();
+    let mut found = vec![Exchange {
+        place: data.to_owned(),
+        new: place.beside(".new"),
+        old: kept.join("data"),
+        link: None,
+    }];
+    found.extend(place::wal_elsewhere(data).map(|wal| elsewhere(wal, "pg_wal".into())));
+    let own = place::tablespaces(data);
+    for tablespace in &source.tablespaces {
+        let here = own.iter().find(|own| own.oid == tablespace.oid);
+        let path = here.map_or(&tablespace.path, |own| &own.path);
+        found.push(elsewhere(path.into(), Path::new("pg_tblspc").join(tablespace.oid.to_string())));
+    }
+    found
+}
+
+/// Returns why a place that isn't this data directory's own can't be used for a copy.
+pub fn in_the_way(place: &Place, exchanges: &[Exchange]) -> Option<Error> {
+    exchanges.iter().skip(1).find_map(|one| {
+        let link = place.data().join(one.link.as_ref()?);
+        let own = fs::read_link(link).is_ok_and(|to| to == one.place);
+        let used = fs::read_dir(&one.place).is_ok_and(|mut entries| entries.next().is_some());
+        (used && !own).then(|| {
+            Error::new(Kind::Refused, format!("{} is in the way of a tablespace", one.place.display()))
+                .hint("is it in use by another server? move it away, or empty it")
+        })
+    })
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(|error| moving(from, &error).detail(to.display()))?;
+    for folder in [files::directory_of(from), files::directory_of(to)] {
+        files::sync_directory(&folder).map_err(|error| moving(from, &error))?;
+    }
+    Ok(())
+}
+
+fn moving(path: &Path, error: &io::Error) -> Error {
+    files::os_error(error, format!("can't move {}", path.display()))
+}
+
+fn last_line(text: &str) -> String {
+    let errors = text.lines().rev().find(|line| line.contains("error:") || line.contains("FATAL:"));
+    errors.or_else(|| text.lines().last()).unwrap_or_default().trim().to_owned()
+}

@@ -1,0 +1,78 @@
+//! SIGKILL at any moment: the next run completes the work, and nothing is ever writable on its own.
+
+use super::{diverged, follows, rebuilt, verb};
+use crate::support::pg::Cluster;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How many kills there are: `PGBATON_TEST_KILLS`, or so many that all tests still end within minutes.
+fn kills() -> u32 {
+    std::env::var("PGBATON_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
+}
+
+/// A number that differs each time.
+fn random(below: u64) -> u64 {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).unwrap();
+    u64::from_ne_bytes(bytes) % below
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
+    let (first, second) = diverged("");
+    first.kill();
+    let wanted = kills();
+    let (mut done, mut round) = (0, 0_u32);
+    // How long an undisturbed run takes here and now: the kills are spread over that.
+    let mut usual = Duration::from_secs(2);
+    while done < wanted {
+        round += 1;
+        let method = if round % 2 == 0 { "basebackup" } else { "auto" };
+        let old = Cluster::copy_of(&first);
+        let mut killed = 0;
+        while killed < 12 && done < wanted {
+            let mut child = verb(&old, &second)
+                .args(["--method", method])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
+            let span = u64::try_from(usual.as_millis()).unwrap().max(100);
+            let (_never, nothing) = std::sync::mpsc::channel::<()>();
+            nothing.recv_timeout(Duration::from_millis(random(span))).ok();
+            let ended = child.try_wait().unwrap().is_some();
+            child.kill().ok();
+            child.wait().unwrap();
+            if ended {
+                break;
+            }
+            killed += 1;
+            done += 1;
+            // Whatever is there now, a start of it isn't a primary's once the data itself was touched.
+            let started = old.data().join("postmaster.pid").exists();
+            if started {
+                assert!(old.data().join("standby.signal").exists() || !open(&old), "round {round}");
+            }
+        }
+        let begin = pgbaton::host::clock::now();
+        let document = rebuilt(&old, &second, &["--method", method]);
+        if document["changed"] == true {
+            let took = pgbaton::host::clock::now().since(begin);
+            usual = took.clamp(Duration::from_secs(1), Duration::from_millis(2500));
+        }
+        follows(&old, &second);
+        old.kill();
+        let slot = format!("SELECT pg_drop_replication_slot('{}')", old.name);
+        second.wait_until("SELECT count(*) = 0 FROM pg_replication_slots WHERE active");
+        second.ask(&slot);
+    }
+}
+
+/// Whether a server with a socket of its own accepts connections as a primary.
+fn open(cluster: &Cluster) -> bool {
+    let until = pgbaton::host::clock::Deadline::after(Duration::from_secs(2));
+    let session = pgbaton::pg::conn::Session::connect(&cluster.settings(), until);
+    session
+        .and_then(|mut session| session.query("SELECT pg_is_in_recovery()", until))
+        .is_ok_and(|rows| rows.first().is_some_and(|row| row.get(0) == Some("f")))
+}
