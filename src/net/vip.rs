@@ -152,6 +152,38 @@ impl Announcer {
     }
 }
 
+/// Announces any address of one interface: what a daemon with many virtual IPs holds open, once per interface.
+#[derive(Debug)]
+pub struct LinkAnnouncer {
+    arp: ArpSocket,
+    ndp: NdpSocket,
+    router: bool,
+}
+
+impl LinkAnnouncer {
+    /// Opens the sockets.
+    pub fn open(link: &Link) -> Result<Self> {
+        Ok(Self {
+            arp: ArpSocket::open_sender(link)?,
+            ndp: NdpSocket::open(link)?,
+            router: forwards_v6(link),
+        })
+    }
+
+    /// Returns the Ethernet address that is announced.
+    pub const fn mac(&self) -> Mac {
+        self.arp.mac()
+    }
+
+    /// Sends the announcement of an address once.
+    pub fn announce(&self, vip: IpAddr) -> Result<()> {
+        match vip {
+            IpAddr::V4(ip) => self.arp.announce(ip, self.arp.mac()),
+            IpAddr::V6(ip) => self.ndp.announce(ip, self.ndp.mac(), self.router),
+        }
+    }
+}
+
 /// Announces the virtual IP once.
 pub fn announce(link: &Link, vip: InterfaceAddress) -> Result<()> {
     Announcer::open(link, vip)?.announce()
