@@ -519,7 +519,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --force)
-                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused lag peer-primary newer-epoch vip-free proof-of-death timeline-unique" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused lag peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

@@ -184,7 +184,7 @@ peer-primary\t'No other node may be a living primary'
 newer-epoch\t'No other node may know a newer epoch'
 vip-free\t'The virtual IP must not answer elsewhere'
 proof-of-death\t'The old primary must be proved to be gone'
-timeline-unique\t'The new timeline must be one that no other node has'"
+most-complete\t'No other node that answers may have more of the write-ahead log'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l timeout -d 'Give up waiting for the promotion after this time [default: 30s]' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r

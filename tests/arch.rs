@@ -4,10 +4,10 @@ use crate::golden::source;
 use std::path::{Path, PathBuf};
 
 /// The rooms and files that reach the world: sockets, files, processes, clocks, threads.
-const EDGES: &[&str] = &["net", "host", "watch", "demo", "command", "plan::apply"];
+const EDGES: &[&str] = &["net", "host", "watch", "demo", "daemon", "command", "plan::apply"];
 
 /// The parts of the database room that only compute.
-const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "pgpass"];
+const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "sql"];
 
 /// What pure code never names.
 const WORLD: &[&str] = &[

@@ -4,7 +4,9 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    reason = "a test fails by panicking, its helpers too"
+    clippy::let_underscore_must_use,
+    unreachable_pub,
+    reason = "a test fails by panicking, its helpers too; and it is no library"
 )]
 
 mod arch;
@@ -15,5 +17,6 @@ mod golden;
 mod net;
 mod netns;
 mod pg;
+mod status;
 mod support;
 mod vrrp;

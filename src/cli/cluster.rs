@@ -11,7 +11,7 @@ pub enum ClusterCommand {
     /// Show every node: VRRP state, role, timeline, lag, who holds the virtual IP
     ///
     /// Asks every node at the same time; a node that doesn't answer costs no more than the timeout. The exit
-    /// status is 0 as long as the question could be asked.
+    /// status is 0 when nothing is wrong, and 1 when a problem or a warning is shown.
     #[command(after_long_help = examples::CLUSTER_STATUS)]
     Status(ClusterStatus),
 }

@@ -194,7 +194,7 @@ fn observe(
     let ask_timeout = settings
         .map_or(Duration::from_secs(1), |settings| settings.guard.ask_timeout.max(Duration::from_secs(1)));
     let peers = match settings {
-        Some(settings) => ask_peers(settings, deadline.within(ask_timeout))?,
+        Some(settings) => ask_peers(settings, deadline.within(ask_timeout)),
         None => Vec::new(),
     };
     // A node that has the address itself is not evidence against itself.
@@ -238,7 +238,7 @@ fn forced(gate: ForceGate) -> Gate {
     }
 }
 
-fn ask_peers(settings: &Settings, until: Deadline) -> Result<Vec<PeerView>> {
+fn ask_peers(settings: &Settings, until: Deadline) -> Vec<PeerView> {
     let mut questions = Vec::new();
     for node in settings.peers() {
         let Some(postgres) = settings.postgres_of(node) else { continue };
@@ -246,13 +246,13 @@ fn ask_peers(settings: &Settings, until: Deadline) -> Result<Vec<PeerView>> {
         let name = node.name.clone();
         questions.push((name, std::thread::spawn(move || peer::ask(&conn, until))));
     }
-    Ok(questions
+    questions
         .into_iter()
         .map(|(node, question)| {
             let answer = question.join().unwrap_or(PeerAnswer::Silent("the question failed".to_owned()));
             PeerView { node, answer }
         })
-        .collect())
+        .collect()
 }
 
 fn probe_vips(settings: &Settings) -> Result<VipProbe> {

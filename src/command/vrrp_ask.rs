@@ -72,7 +72,7 @@ pub(super) fn resign(globals: &Globals, args: &Resign, out: &Out) -> Result<()> 
     let before = ask_daemon(&mut settings, Request::Status, Duration::from_secs(2))?;
     let mut report = Report::new("vrrp resign");
     if before.get("phase").and_then(Value::as_str) != Some("serving") {
-        report.msg = "unchanged: this node doesn't serve".to_owned();
+        report.msg = String::from("unchanged: this node doesn't serve");
         return out.report(&report);
     }
     let spinner = out.spinner("handing over");
@@ -82,7 +82,7 @@ pub(super) fn resign(globals: &Globals, args: &Resign, out: &Out) -> Result<()> 
         Error::failed("the node didn't hand over").detail(error).hint("pgbaton vrrp status")
     })?;
     report.changed = true;
-    report.msg = "handed over: the virtual IP is down and PostgreSQL has stopped here".to_owned();
+    report.msg = String::from("handed over: the virtual IP is down and PostgreSQL has stopped here");
     report.steps.push(StepReport::new(
         "resign",
         "remove the virtual IP, stop PostgreSQL, say farewell",

@@ -193,9 +193,8 @@ impl From<ConnError> for Error {
             ConnError::Auth(_) => Kind::Permission,
             ConnError::StartingUp(_) | ConnError::TooMany(_) => Kind::TryAgain,
             ConnError::NotFound(_) => Kind::Config,
-            ConnError::NotReplicated(_) => Kind::Failed,
             ConnError::Other(state, _) if state == "42501" => Kind::Permission,
-            ConnError::Other(..) => Kind::Failed,
+            ConnError::NotReplicated(_) | ConnError::Other(..) => Kind::Failed,
         };
         Self::new(kind, error.to_string())
     }

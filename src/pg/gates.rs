@@ -6,7 +6,6 @@
 //! on top of these gates, not in their place.
 
 use super::epoch::{PromotionId, Term};
-use super::facts::ServerFacts;
 use super::lsn::{Lsn, SystemId, Timeline};
 use crate::units::Mac;
 use serde::{Deserialize, Serialize};
@@ -138,33 +137,6 @@ pub struct LastKnown {
 }
 
 impl LocalView {
-    /// Takes what the gates need out of a server's facts. `remembered` is what was persisted of the primary's
-    /// position while its receiver was alive; the receiver's own word comes first.
-    pub fn from_facts(facts: &ServerFacts, remembered: Option<LastKnown>) -> Self {
-        let told = facts.receiver.as_ref().and_then(|receiver| {
-            let age =
-                receiver.last_message_age.and_then(|age| Duration::try_from_secs_f64(age.max(0.0)).ok());
-            receiver.latest_end_lsn.map(|end| LastKnown { end, age })
-        });
-        let standby = facts.standby.as_ref();
-        Self {
-            in_recovery: facts.in_recovery,
-            system_id: facts.system_id,
-            timeline: facts.timeline,
-            term: facts.epoch.as_ref().map(|epoch| epoch.term),
-            promotion_id: facts.epoch.as_ref().map(|epoch| epoch.promotion_id),
-            receiving: facts
-                .receiver
-                .as_ref()
-                .is_some_and(|receiver| receiver.status.as_deref() == Some("streaming")),
-            end: facts.end(),
-            replayed: standby.and_then(|standby| standby.replay),
-            replay_paused: standby.is_some_and(|standby| standby.replay_paused),
-            primary_known: told.or(remembered),
-            restore_command: facts.restore_command.as_ref().map(|command| !command.is_empty()),
-        }
-    }
-
     /// Returns how much of the primary's last known log is missing here, in bytes.
     pub fn missing(&self) -> Option<u64> {
         Some(self.primary_known?.end.ahead_of(self.end.unwrap_or(Lsn::ZERO)))
@@ -224,20 +196,6 @@ impl fmt::Display for PeerAnswer {
             Self::Down(why) => write!(f, "down ({why})"),
             Self::Silent(why) => write!(f, "silent ({why})"),
         }
-    }
-}
-
-impl PeerServer {
-    /// Takes what the gates need out of a peer's facts.
-    pub fn answer(facts: &ServerFacts) -> PeerAnswer {
-        let server = Self {
-            term: facts.epoch.as_ref().map(|epoch| epoch.term),
-            promotion_id: facts.epoch.as_ref().map(|epoch| epoch.promotion_id),
-            timeline: facts.timeline,
-            end: facts.end(),
-            system_id: facts.system_id,
-        };
-        if facts.in_recovery { PeerAnswer::Standby(server) } else { PeerAnswer::Primary(server) }
     }
 }
 
@@ -552,7 +510,7 @@ fn peer_primary(local: &LocalView, peers: &[PeerView]) -> Said {
         // Without terms on both sides, the one that runs is right.
         match (server.term, local.term) {
             (theirs, Some(mine)) if theirs.is_some_and(|theirs| theirs < mine) => {
-                old = Some((node, theirs, mine))
+                old = Some((node, theirs, mine));
             }
             _ => {
                 let term = server.term.map_or_else(String::new, |term| format!(" in term {term}"));

@@ -1,7 +1,7 @@
 //! `PostgreSQL`: what a server is and what can be done to it.
 
 pub mod conn;
-//pub mod control;
+pub mod control;
 pub mod epoch;
 pub mod facts;
 pub mod gates;
@@ -16,3 +16,4 @@ pub mod setting;
 pub mod sql;
 pub mod status_row;
 pub mod target;
+pub mod views;

@@ -9,13 +9,13 @@ use super::history::History;
 use super::lsn::Timeline;
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{Deadline, now};
-use crate::host::files::{Owner, read_limited, read_optional, sync_directory, write_atomic_as};
+use crate::host::files::{Owner, read_optional, sync_directory, write_atomic_as};
 use crate::host::process::{Pidfd, find_by_cwd, run_spawn};
 use crate::host::spawn::Spawn;
 use crate::host::user;
 use nix::sys::signal::Signal;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _, Seek as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -129,6 +129,8 @@ pub struct Started {
 const KILL_WITHIN: Duration = Duration::from_secs(10);
 /// The logging process ends by itself when nothing writes to it any more; it holds no data.
 const LOGGER_GRACE: Duration = Duration::from_millis(500);
+/// Process 1 collects its dead within milliseconds, if it does it at all.
+const ZOMBIE_GRACE: Duration = Duration::from_secs(1);
 const PID_FILE_MAX: u64 = 64 * 1024;
 /// How often a start is looked at; `postmaster.pid` tells, and looking is a read of a few lines.
 const START_POLL: Duration = Duration::from_millis(2);
@@ -252,7 +254,7 @@ impl DataDirectory {
 
     /// Starts the server and waits until it is open (or, with `hot_standby = off`, until it replays).
     ///
-    /// It is started by `pg_ctl`, as the folder's owner, in a session of its own: nothing that ends us ends it. When
+    /// It is started by `pg_ctl` (which makes it a session leader), as the folder's owner: nothing that ends us ends it. When
     /// the deadline passes the error is [`Kind::TryAgain`] and the server may still come up.
     pub fn start(&self, options: &StartOptions, deadline: Deadline) -> Result<Started> {
         let begin = now();
@@ -265,6 +267,7 @@ impl DataDirectory {
                 .detail(format!("{orphans:?}"))
                 .hint("pgbaton pg fence"));
         }
+        self.clear_zombie_s_locks(deadline)?;
         if options.as_standby {
             self.write_standby_signal()?;
         }
@@ -324,20 +327,24 @@ impl DataDirectory {
     pub fn stop_for_sure(&self, fast_within: Duration, immediate_within: Duration) -> Result<StopReport> {
         let begin = now();
         let mut how = Stopped::NotRunning;
+        let mut ended = false;
         for (mode, within, name) in [
             (StopMode::Fast, fast_within, Stopped::Fast),
             (StopMode::Immediate, immediate_within, Stopped::Immediate),
         ] {
-            let Some(postmaster) = self.postmaster()? else { break };
+            let Some(postmaster) = self.postmaster()? else {
+                ended = true;
+                break;
+            };
             postmaster.handle.signal(mode.signal())?;
-            how = Stopped::Killed;
-            if postmaster.handle.wait(Deadline::after(within))? {
-                how = name;
+            how = name;
+            ended = postmaster.handle.wait(Deadline::after(within))?;
+            if ended {
                 break;
             }
         }
         let killed = self.kill(Deadline::after(KILL_WITHIN))?;
-        if killed > 0 && how == Stopped::NotRunning {
+        if !ended || (how == Stopped::NotRunning && killed > 0) {
             how = Stopped::Killed;
         }
         Ok(StopReport { how, took: now().since(begin), killed })
@@ -359,6 +366,11 @@ impl DataDirectory {
                 }
             }
             if !others.is_empty() {
+                if deadline.passed() {
+                    return Err(Error::failed("processes of the server keep coming back")
+                        .detail(format!("{others:?}"))
+                        .hint("does a service manager restart it? stop its unit first"));
+                }
                 // One of them may have just had a child.
                 continue;
             }
@@ -369,6 +381,38 @@ impl DataDirectory {
                 end(&handle, deadline)?;
             }
         }
+    }
+
+    /// Sees to it that the lock files of a dead postmaster don't keep the server from starting.
+    ///
+    /// The server asks only whether the number in them is in use, and a dead process keeps its number until its parent
+    /// has collected it. Where process 1 of a container doesn't do that in time, the files have to go.
+    fn clear_zombie_s_locks(&self, deadline: Deadline) -> Result<()> {
+        let deadline = deadline.within(ZOMBIE_GRACE);
+        let own = self.path.join("postmaster.pid");
+        let (_nobody, silence) = channel::<()>();
+        let file = loop {
+            let Some(text) = read_optional(&own, PID_FILE_MAX)? else { return Ok(()) };
+            let file = PidFile::parse(&String::from_utf8_lossy(&text));
+            let Some(file) = file.filter(|file| is_zombie(file.pid)) else { return Ok(()) };
+            if deadline.passed() {
+                break file;
+            }
+            silence.recv_timeout(START_POLL).unwrap_or_default();
+        };
+        // Dead for certain, and no other process of the server was found: the files protect nothing.
+        let socket = file.socket_dir.map(|dir| dir.join(format!(".s.PGSQL.{}.lock", file.port)));
+        for path in socket.into_iter().chain([own]) {
+            let text = read_optional(&path, PID_FILE_MAX)?.unwrap_or_default();
+            let holder = PidFile::parse(&String::from_utf8_lossy(&text));
+            if holder.is_some_and(|holder| holder.pid == file.pid) {
+                fs::remove_file(&path).map_err(|error| {
+                    Error::failed(format!("can't remove a dead server's \"{}\"", path.display()))
+                        .detail(error)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Opens a process and makes sure that it is still one of this server's.
@@ -399,7 +443,7 @@ impl DataDirectory {
                 command.env_remove(name);
             }
         }
-        let spawn = Spawn::new(command).new_session();
+        let spawn = Spawn::new(command);
         if !user::is_root() {
             return Ok(spawn);
         }
@@ -488,6 +532,13 @@ fn is_server(pid: u32) -> bool {
     }
 }
 
+/// Whether a process has ended and only its number is left.
+fn is_zombie(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The name before the state may hold blanks and parentheses.
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']))
+}
+
 /// Whether a process is the server's logging collector, by the title it gives itself.
 fn is_logger(pid: u32) -> bool {
     let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
@@ -497,9 +548,13 @@ fn is_logger(pid: u32) -> bool {
 
 /// What the server wrote to its log since it had this length: the lines that say why it doesn't start.
 fn log_since(log: &Path, length: u64) -> String {
-    let bytes = read_limited(log, 64 * 1024 * 1024).unwrap_or_default();
-    let new = usize::try_from(length).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
-    let text = String::from_utf8_lossy(new);
+    let Ok(mut file) = fs::File::open(log) else { return String::new() };
+    let end = file.metadata().map_or(0, |meta| meta.len());
+    let mut bytes = Vec::new();
+    // What can't be read can't be told; the caller has other words then.
+    file.seek(io::SeekFrom::Start(length.max(end.saturating_sub(64 * 1024)))).ok();
+    file.take(64 * 1024).read_to_end(&mut bytes).ok();
+    let text = String::from_utf8_lossy(&bytes);
     let telling =
         |line: &&str| ["FATAL:", "PANIC:", "DETAIL:", "HINT:"].iter().any(|word| line.contains(word));
     let lines: Vec<&str> = text.lines().filter(telling).map(str::trim).collect();
@@ -568,6 +623,15 @@ mod tests {
         fs::write(base.join("postmaster.pid"), format!("{}\n", std::process::id())).unwrap();
         assert!(DataDirectory::open(&base).unwrap().postmaster().unwrap().is_none());
         fs::remove_dir_all(&base).unwrap();
+    }
+
+    #[test]
+    fn a_dead_child_that_nobody_collected_is_a_zombie() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let held = Pidfd::open(child.id()).unwrap().unwrap();
+        assert!(held.wait(Deadline::after(Duration::from_secs(30))).unwrap() && is_zombie(child.id()));
+        child.wait().unwrap();
+        assert!(!is_zombie(child.id()) && !is_zombie(std::process::id()));
     }
 
     proptest! {

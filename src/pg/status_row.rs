@@ -3,7 +3,7 @@
 //! Replication carries the rows to every node, so that `cluster status` can say why a node stays down without
 //! reaching that node's daemon.
 
-use super::conn::{ConnError, Session};
+use super::conn::{ConnError, Row, Session};
 use crate::host::clock::Deadline;
 
 /// How a node is.
@@ -44,7 +44,7 @@ pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> 
     let literal = super::sql::literal;
     let optional = |text: &Option<String>| text.as_deref().map_or_else(|| "NULL".to_owned(), literal);
     session.execute(
-        &format!(
+        format!(
             "INSERT INTO pgbaton.node_status VALUES ({}, now(), {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
              at = excluded.at, vrrp_state = excluded.vrrp_state, phase = excluded.phase, \
              reason = excluded.reason, hint = excluded.hint",
@@ -57,4 +57,49 @@ pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> 
         deadline,
     )?;
     Ok(true)
+}
+
+/// A row, and how old it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredStatus {
+    /// What the daemon wrote.
+    pub status: NodeStatus,
+    /// When: seconds since 1970 by the clock of the primary of that moment.
+    pub at: f64,
+    /// Seconds since then, by the clock of the server that was asked.
+    pub age: f64,
+}
+
+/// Whether the table is there and may be read: each question only when the one before allows it.
+const READABLE: &str = "SELECT CASE WHEN to_regnamespace('pgbaton') IS NULL THEN false \
+    WHEN NOT has_schema_privilege(to_regnamespace('pgbaton')::oid, 'USAGE') THEN false \
+    WHEN to_regclass('pgbaton.node_status') IS NULL THEN false \
+    ELSE has_table_privilege(to_regclass('pgbaton.node_status')::oid, 'SELECT') END";
+
+/// Reads the rows that this server holds; none when the table isn't there or the role may not read it.
+pub fn read(session: &mut Session, deadline: Deadline) -> Result<Vec<StoredStatus>, ConnError> {
+    if !session.query(READABLE, deadline)?.first().is_some_and(|row| row.is_true(0)) {
+        return Ok(Vec::new());
+    }
+    let rows = session.query(
+        "SELECT node, vrrp_state, phase, reason, hint, extract(epoch FROM at), \
+         extract(epoch FROM clock_timestamp() - at) FROM pgbaton.node_status",
+        deadline,
+    )?;
+    let text = |row: &Row, column| row.get(column).map(str::to_owned);
+    let number = |row: &Row, column| row.get(column).and_then(|text| text.parse().ok());
+    let stored = |row: &Row| {
+        Some(StoredStatus {
+            status: NodeStatus {
+                node: text(row, 0)?,
+                vrrp_state: text(row, 1)?,
+                phase: text(row, 2)?,
+                reason: text(row, 3),
+                hint: text(row, 4),
+            },
+            at: number(row, 5)?,
+            age: number(row, 6)?,
+        })
+    };
+    Ok(rows.iter().filter_map(stored).collect())
 }

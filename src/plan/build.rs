@@ -66,6 +66,7 @@ pub fn vip_down(vips: &[(Vip, VipSeen)]) -> Plan {
 }
 
 /// What a promotion plan is built from.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Debug, Clone)]
 pub struct Promotion {
     /// Whether the local server is still in recovery.

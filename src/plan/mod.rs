@@ -6,6 +6,7 @@
 
 pub mod apply;
 pub mod build;
+#[expect(clippy::module_inception, reason = "the room is named after its main type")]
 mod plan;
 pub mod step;
 

@@ -4,6 +4,7 @@ use crate::support::pg::{Cluster, long};
 use pgbaton::pg::conn::{ConnError, ConnSettings, Session};
 use pgbaton::pg::epoch::{self, Epoch};
 use pgbaton::pg::facts::observe;
+use pgbaton::pg::lsn::Timeline;
 
 fn sample_epoch() -> Epoch {
     Epoch::parse(
@@ -21,7 +22,7 @@ fn a_primary_and_its_standby_tell_who_they_are() {
     let facts = observe(&mut primary.session(), long()).unwrap();
     println!("{facts:#?}");
     assert!(!facts.in_recovery && facts.superuser && facts.wal_log_hints && facts.restart_after_crash);
-    assert_eq!(facts.timeline.map(|timeline| timeline.get()), Some(1));
+    assert_eq!(facts.timeline, Some(Timeline::FIRST));
     assert!(facts.standby.is_none() && facts.receiver.is_none() && facts.epoch.is_none());
     assert_eq!(facts.data_directory.as_deref(), primary.data().to_str());
     assert_eq!(facts.replication.len(), 1);

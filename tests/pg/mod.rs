@@ -1,3 +1,5 @@
 //! Against real servers.
 
 mod facts;
+mod promote;
+mod server;

@@ -1,3 +1,3 @@
 //! What integration tests share.
 
-pub mod pg;
+pub(crate) mod pg;

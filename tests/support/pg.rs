@@ -1,8 +1,11 @@
 //! Real `PostgreSQL` servers for tests: made from one template, on Unix sockets in a folder under /tmp, gone at
 //! the end. Runs the server as user `postgres` when the tests run as root.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use pgbaton::host::clock::Deadline;
 use pgbaton::pg::conn::{ConnSettings, Host, Session};
+use pgbaton::pg::server::{DataDirectory, StartOptions, StopMode};
 use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -13,15 +16,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Long enough for a loaded machine; nothing waits for it unless it fails.
-pub const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 
 /// Returns a deadline [`LONG`] from now.
-pub fn long() -> Deadline {
+pub(crate) fn long() -> Deadline {
     Deadline::after(LONG)
 }
 
 /// Returns the folder of the binaries: `PGBATON_TEST_PG_BINDIR`, or the newest installed major's.
-pub fn bin_dir() -> &'static Path {
+pub(crate) fn bin_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         if let Some(dir) = std::env::var_os("PGBATON_TEST_PG_BINDIR") {
@@ -49,7 +52,7 @@ fn run_as() -> Option<(u32, u32)> {
 }
 
 /// Returns a command of the server's, to run as the server's user.
-pub fn tool(name: &str) -> Command {
+pub(crate) fn tool(name: &str) -> Command {
     let mut command = Command::new(bin_dir().join(name));
     command.current_dir("/").stdin(Stdio::null()).env("LC_ALL", "C");
     if let Some((uid, gid)) = run_as() {
@@ -59,7 +62,7 @@ pub fn tool(name: &str) -> Command {
 }
 
 /// Runs a command to its end; panics with its output when it fails.
-pub fn must(command: &mut Command) -> String {
+pub(crate) fn must(command: &mut Command) -> String {
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{command:?}\n{text}{}", String::from_utf8_lossy(&output.stderr));
@@ -68,11 +71,11 @@ pub fn must(command: &mut Command) -> String {
 
 /// A folder of the server's user, removed at the end.
 #[derive(Debug)]
-pub struct Folder(PathBuf);
+pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// Makes a new one.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("pgb-{}-{number}", std::process::id()));
@@ -83,14 +86,14 @@ impl Folder {
     }
 
     /// Returns where it is.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        std::fs::remove_dir_all(&self.0).ok();
     }
 }
 
@@ -118,7 +121,7 @@ fn template() -> &'static Path {
                     .arg(&fresh),
             );
             // Two runs may get here at once; the first one's rename wins.
-            let _ = std::fs::rename(&fresh, &ready);
+            std::fs::rename(&fresh, &ready).ok();
         }
         ready
     })
@@ -126,20 +129,20 @@ fn template() -> &'static Path {
 
 /// A server and the folder it lives in. Killed for sure when dropped.
 #[derive(Debug)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     /// Its name: `application_name` towards its primary.
-    pub name: String,
+    pub(crate) name: String,
     folder: Folder,
 }
 
 impl Cluster {
     /// Makes a primary and starts it.
-    pub fn primary(name: &str) -> Self {
+    pub(crate) fn primary(name: &str) -> Self {
         Self::primary_with(name, "")
     }
 
     /// Makes a primary with more lines in its configuration, and starts it.
-    pub fn primary_with(name: &str, settings: &str) -> Self {
+    pub(crate) fn primary_with(name: &str, settings: &str) -> Self {
         let cluster = Self { name: name.to_owned(), folder: Folder::new() };
         let mut copy = Command::new("cp");
         must(copy.arg("-a").arg(template()).arg(cluster.data()));
@@ -153,20 +156,27 @@ impl Cluster {
     }
 
     /// Makes a standby of `primary` from a base backup, without starting it.
-    pub fn standby_not_started(name: &str, primary: &Self) -> Self {
+    pub(crate) fn standby_not_started(name: &str, primary: &Self) -> Self {
         let cluster = Self { name: name.to_owned(), folder: Folder::new() };
         let mut backup = tool("pg_basebackup");
         backup.arg("-D").arg(cluster.data()).arg("-h").arg(primary.sockets());
         must(backup.args(["-p", "5432", "-U", "postgres", "-X", "stream", "-c", "fast", "-N"]));
         cluster.set_place();
         cluster.follow(primary);
-        std::fs::write(cluster.data().join("standby.signal"), "").unwrap();
-        give(&cluster.data().join("standby.signal"));
+        cluster.data_directory().write_standby_signal().unwrap();
+        cluster
+    }
+
+    /// Copies the data of a stopped server, as another server of the same name; without starting it.
+    pub(crate) fn copy_of(stopped: &Self) -> Self {
+        let cluster = Self { name: stopped.name.clone(), folder: Folder::new() };
+        must(Command::new("cp").arg("-a").arg(stopped.data()).arg(cluster.data()));
+        cluster.set_place();
         cluster
     }
 
     /// Makes a standby of `primary`, starts it and waits until it streams.
-    pub fn standby_of(name: &str, primary: &Self) -> Self {
+    pub(crate) fn standby_of(name: &str, primary: &Self) -> Self {
         let cluster = Self::standby_not_started(name, primary);
         cluster.start();
         cluster.wait_until("SELECT count(*) = 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'");
@@ -174,7 +184,7 @@ impl Cluster {
     }
 
     /// Writes where to stream from into the configuration; takes a reload or a start.
-    pub fn follow(&self, primary: &Self) {
+    pub(crate) fn follow(&self, primary: &Self) {
         let sockets = primary.sockets().display();
         self.append_settings(&format!(
             "primary_conninfo = 'host={sockets} port=5432 user=postgres application_name={}'",
@@ -183,22 +193,42 @@ impl Cluster {
     }
 
     /// Returns the data folder.
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
+    /// Returns the data folder as the library sees it.
+    pub(crate) fn data_directory(&self) -> DataDirectory {
+        DataDirectory::open(&self.data()).unwrap()
+    }
+
+    /// Returns how the library starts this server.
+    pub(crate) fn start_options(&self) -> StartOptions {
+        StartOptions {
+            bin_dir: bin_dir().to_path_buf(),
+            as_standby: false,
+            log: self.folder.path().join("log"),
+            config_file: None,
+        }
+    }
+
+    /// Stops the server in order.
+    pub(crate) fn stop(&self) {
+        self.data_directory().stop(StopMode::Fast, long()).unwrap();
+    }
+
     /// Returns the folder of the Unix socket.
-    pub fn sockets(&self) -> &Path {
+    pub(crate) fn sockets(&self) -> &Path {
         self.folder.path()
     }
 
     /// Returns the server's log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Appends lines to the configuration; later lines win.
-    pub fn append_settings(&self, lines: &str) {
+    pub(crate) fn append_settings(&self, lines: &str) {
         use std::io::Write as _;
         let mut file =
             std::fs::OpenOptions::new().append(true).open(self.data().join("postgresql.conf")).unwrap();
@@ -211,7 +241,7 @@ impl Cluster {
     }
 
     /// Starts the server and waits until it accepts connections.
-    pub fn start(&self) {
+    pub(crate) fn start(&self) {
         let log = self.folder.path().join("log");
         let mut start = tool("pg_ctl");
         start.args(["start", "-w", "-s", "-t", "60", "-D"]).arg(self.data()).arg("-l").arg(&log);
@@ -220,7 +250,7 @@ impl Cluster {
     }
 
     /// Returns settings to connect as the superuser.
-    pub fn settings(&self) -> ConnSettings {
+    pub(crate) fn settings(&self) -> ConnSettings {
         let mut settings =
             ConnSettings::new(Host::Unix(self.sockets().to_path_buf(), 5432), "postgres", "test");
         settings.connect_timeout = LONG;
@@ -228,30 +258,30 @@ impl Cluster {
     }
 
     /// Connects as the superuser.
-    pub fn session(&self) -> Session {
+    pub(crate) fn session(&self) -> Session {
         Session::connect(&self.settings(), long()).unwrap()
     }
 
     /// Returns the first column of the first row; empty for NULL and for no row.
-    pub fn ask(&self, sql: &str) -> String {
+    pub(crate) fn ask(&self, sql: &str) -> String {
         let rows = self.session().query(sql, long()).unwrap();
         rows.first().and_then(|row| row.get(0)).unwrap_or_default().to_owned()
     }
 
     /// Waits until a statement returns true.
-    pub fn wait_until(&self, sql: &str) {
+    pub(crate) fn wait_until(&self, sql: &str) {
         let mut session = self.session();
         wait_for(sql, || session.query(sql, long()).unwrap().first().is_some_and(|row| row.is_true(0)));
     }
 
     /// Returns the postmaster's process id, from its lock file.
-    pub fn postmaster(&self) -> Option<i32> {
+    pub(crate) fn postmaster(&self) -> Option<i32> {
         let text = std::fs::read_to_string(self.data().join("postmaster.pid")).ok()?;
         text.lines().next()?.trim().parse().ok()
     }
 
     /// Returns every process that lives in the data folder.
-    pub fn processes(&self) -> Vec<i32> {
+    pub(crate) fn processes(&self) -> Vec<i32> {
         let Ok(place) = std::fs::metadata(self.data()) else { return Vec::new() };
         let pids = std::fs::read_dir("/proc")
             .unwrap()
@@ -264,20 +294,17 @@ impl Cluster {
     }
 
     /// Sends a signal to the postmaster.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.postmaster().expect("a postmaster");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+        kill(Pid::from_raw(pid), signal).unwrap();
     }
 
     /// Ends every process of the server, at once.
-    pub fn kill(&self) {
+    pub(crate) fn kill(&self) {
         wait_for("the server to be gone", || {
             let left = self.processes();
             for pid in &left {
-                let _ = nix::sys::signal::kill(
-                    nix::unistd::Pid::from_raw(*pid),
-                    nix::sys::signal::Signal::SIGKILL,
-                );
+                kill(Pid::from_raw(*pid), Signal::SIGKILL).ok();
             }
             left.is_empty()
         });
@@ -291,11 +318,11 @@ impl Drop for Cluster {
 }
 
 /// Looks again and again, until it is so or [`LONG`] has passed.
-pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
+pub(crate) fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
     let (_never, nothing) = std::sync::mpsc::channel::<()>();
     let deadline = long();
     while !so() {
         assert!(!deadline.passed(), "waited in vain: {what}");
-        let _ = nothing.recv_timeout(Duration::from_millis(2));
+        nothing.recv_timeout(Duration::from_millis(2)).ok();
     }
 }

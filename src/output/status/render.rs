@@ -26,11 +26,11 @@ impl StatusReport {
                 VipAnswer::Unknown { .. } => ("can't be told".to_owned(), Tone::Warn),
                 VipAnswer::NotAsked => continue,
             };
-            text.push_str(&format!(
+            text.extend([format!(
                 "virtual IP {}: {}\n",
                 clean(&vip.address),
                 paint.with(tone, clean(&words))
-            ));
+            )]);
         }
         text.push('\n');
         text.push_str(&self.table().render(paint, width));
@@ -197,9 +197,9 @@ fn rendered(problem: &Problem, paint: Paint, width: usize) -> String {
         let mut lines =
             wrapped(&clean(&words), width.saturating_sub(indent + label_width).max(20)).into_iter();
         let first = lines.next().unwrap_or_default();
-        text.push_str(&format!("{}{} {first}\n", " ".repeat(indent), paint.with(tone, &label)));
+        text.extend([format!("{}{} {first}\n", " ".repeat(indent), paint.with(tone, &label))]);
         for line in lines {
-            text.push_str(&format!("{}{line}\n", " ".repeat(indent + label_width)));
+            text.extend([format!("{}{line}\n", " ".repeat(indent + label_width))]);
         }
     }
     text

@@ -14,214 +14,18 @@
 //! Contract, as for the VRRP router: one call of [`Supervisor::handle`], then drain [`Supervisor::next_order`]
 //! until it is empty, then arm a timer with [`Supervisor::timer`].
 
+mod judging;
+mod types;
+
+pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult};
+
 use super::event::{Event, EventKind};
-use super::ruling::{self, Ruling};
 use crate::pg::epoch::Term;
-use crate::pg::gates::{self, Evidence, LocalView, PeerAnswer, PeerView, Policy, Proof, Verdict, VipProbe};
+use crate::pg::gates::{LocalView, PeerView};
 use crate::units::{Mac, Moment};
-use serde::Serialize;
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
-
-/// What the supervisor is told once.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// This node's name.
-    pub node: String,
-    /// Whether it may become the primary; a spare never asks.
-    pub electable: bool,
-    /// The other nodes, and the address each speaks VRRP from.
-    pub peers: Vec<(String, IpAddr)>,
-    /// What the gates may take on trust.
-    pub policy: Policy,
-    /// How long a round of questions waits for answers on the failover path.
-    pub ask_timeout: Duration,
-    /// How long a refused node waits before it asks again.
-    pub retry: Duration,
-    /// How long the link may be down before a serving node stops its server (only where others go ahead
-    /// without it); `None`: it goes on.
-    pub isolation: Option<Duration>,
-}
-
-/// What is known of the local server.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Local {
-    /// No postmaster runs on the data directory.
-    Down {
-        /// Why, as far as known.
-        why: String,
-    },
-    /// A postmaster runs but takes no connections yet.
-    Starting {
-        /// What it says.
-        why: String,
-    },
-    /// A postmaster runs and doesn't answer in its time.
-    Hung {
-        /// What was waited for.
-        why: String,
-    },
-    /// It is in recovery.
-    Standby(Box<LocalView>),
-    /// It accepts writes.
-    Primary(Box<LocalView>),
-}
-
-/// Why the router asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
-    /// The down interval ran out.
-    Silence,
-    /// The Active node said that it leaves.
-    Farewell {
-        /// Who said so.
-        from: IpAddr,
-    },
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Input {
-    /// The watch saw the local server.
-    Local(Local),
-    /// Adverts are late: ask around early.
-    Suspect,
-    /// Adverts are heard again.
-    Heard,
-    /// The Active node sent priority 0.
-    Farewell {
-        /// Who.
-        from: IpAddr,
-    },
-    /// The router has permission to ask.
-    Ask(Asked),
-    /// Another node sends adverts as Active while this one does.
-    Contested {
-        /// Who.
-        from: IpAddr,
-    },
-    /// The loop slept longer than the others wait.
-    Overslept {
-        /// By how much.
-        by: Duration,
-    },
-    /// A peer answered a round, or its time ran out at the edge.
-    PeerAnswered {
-        /// The round.
-        round: u64,
-        /// The answer.
-        view: PeerView,
-    },
-    /// The link answered whether anyone has the virtual IP.
-    VipProbed {
-        /// The round.
-        round: u64,
-        /// Who has it.
-        mac: Option<Mac>,
-    },
-    /// The plan in hand ended.
-    PlanDone(PlanResult),
-    /// The carrier of the VRRP interface changed.
-    Link {
-        /// Whether there is a carrier.
-        up: bool,
-    },
-    /// An operator asked to hand over.
-    Resign,
-    /// The daemon is asked to stop.
-    Terminate,
-    /// The timer that was asked for.
-    Timer,
-}
-
-/// How a plan ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PlanResult {
-    /// Every step that matters is done.
-    Done,
-    /// A step failed.
-    Failed {
-        /// The error in one line.
-        why: String,
-        /// What a person can do.
-        hint: Option<String>,
-    },
-}
-
-/// What is to be carried out.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Order {
-    /// Ask every peer over SQL, and the link for the virtual IP; answers come as inputs of this round.
-    Ask {
-        /// The round the answers belong to.
-        round: u64,
-        /// When an answer is too late.
-        until: Moment,
-    },
-    /// Look at the local server now instead of at the next probe.
-    Observe,
-    /// Run the failover plan for this term.
-    Promote {
-        /// The term of the promotion.
-        term: Term,
-    },
-    /// Run the serve plan; `adopt` gives a database without an epoch its first.
-    Serve {
-        /// The first term, for a database that has none.
-        adopt: Option<Term>,
-    },
-    /// Run the release plan.
-    Release {
-        /// Whether the server is stopped too.
-        stop: bool,
-    },
-    /// Remove the virtual IPs now, on the loop's own thread, before anything else.
-    DropVip,
-    /// Tell the router whether it takes part in elections.
-    Eligible(bool),
-    /// Make the router Active.
-    Grant,
-    /// Make the router Backup; with a farewell when the server is proved stopped.
-    Yield {
-        /// Whether priority 0 is sent.
-        farewell: bool,
-    },
-    /// Write an event down.
-    Note(Event),
-    /// Answer the operator who asked to hand over.
-    Resigned(Result<(), String>),
-    /// Leave the loop.
-    Exit,
-}
-
-/// Where the node stands, as `vrrp status` shows it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Phase {
-    /// Nothing is known of the server yet.
-    Starting,
-    /// The server is a standby; the router listens.
-    Standby,
-    /// The peers are asked whether this standby may become the primary.
-    Asking,
-    /// The failover plan runs.
-    Promoting,
-    /// The server is a primary; the peers are asked whether it is the newest.
-    Confirming,
-    /// The serve plan runs.
-    TakingUp,
-    /// The service is here.
-    Serving,
-    /// The release plan runs.
-    Releasing,
-    /// The server is a primary that can't know whether it is the newest: no virtual IP.
-    Held,
-    /// The server was stopped because another is newer.
-    Fenced,
-    /// The server doesn't run.
-    Down,
-}
 
 /// What a round of questions is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,8 +49,24 @@ struct Round {
     started: Moment,
     until: Moment,
     answers: Vec<PeerView>,
-    /// Outer `None`: still asking.
-    vip: Option<Option<Mac>>,
+    vip: LinkAnswer,
+}
+
+/// What the link said about the virtual IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LinkAnswer {
+    Asking,
+    Nobody,
+    Owner(Mac),
+}
+
+impl LinkAnswer {
+    const fn owner(self) -> Option<Mac> {
+        match self {
+            Self::Owner(mac) => Some(mac),
+            Self::Asking | Self::Nobody => None,
+        }
+    }
 }
 
 /// What follows when the release plan is done.
@@ -532,8 +352,14 @@ impl Supervisor {
     fn ask_around(&mut self, now: Moment, purpose: Purpose) {
         self.rounds += 1;
         let until = now + self.config.ask_timeout;
-        self.round =
-            Some(Round { id: self.rounds, purpose, started: now, until, answers: Vec::new(), vip: None });
+        self.round = Some(Round {
+            id: self.rounds,
+            purpose,
+            started: now,
+            until,
+            answers: Vec::new(),
+            vip: LinkAnswer::Asking,
+        });
         self.timer = None;
         self.orders.push_back(Order::Ask { round: self.rounds, until });
         if purpose != Purpose::Explain {
@@ -552,19 +378,21 @@ impl Supervisor {
         if round.answers.iter().any(|known| known.node == view.node) {
             return;
         }
-        round.answers.push(view.clone());
         if self.said.is_none() {
             let event = Event::new(EventKind::PeerAnswer, format!("{}: {}", view.node, view.answer))
                 .with("node", view.node.clone())
                 .with("answer", view.answer.to_string());
             self.note(event);
         }
+        if let Some(round) = &mut self.round {
+            round.answers.push(view);
+        }
         self.judge(now);
     }
 
     fn vip_probed(&mut self, now: Moment, id: u64, mac: Option<Mac>) {
         let Some(round) = self.round.as_mut().filter(|round| round.id == id) else { return };
-        round.vip = Some(mac);
+        round.vip = mac.map_or(LinkAnswer::Nobody, LinkAnswer::Owner);
         if self.said.is_none() {
             let text = match mac {
                 Some(mac) => format!("{mac} answers for the virtual IP"),
@@ -573,148 +401,6 @@ impl Supervisor {
             self.note(Event::new(EventKind::VipProbe, text).with("mac", mac.map(|mac| mac.to_string())));
         }
         self.judge(now);
-    }
-
-    /// Decides as soon as everybody has answered or the round's time is up.
-    fn judge(&mut self, now: Moment) {
-        let Some(round) = &self.round else { return };
-        let complete = round.answers.len() >= self.config.peers.len() && round.vip.is_some();
-        if round.purpose == Purpose::Early || !(complete || now >= round.until) {
-            return;
-        }
-        let Some(round) = self.round.take() else { return };
-        let mut peers = round.answers;
-        for (node, _) in &self.config.peers {
-            if !peers.iter().any(|peer| peer.node == *node) {
-                let why = format!("no answer within {} ms", now.since(round.started).as_millis());
-                peers.push(PeerView { node: node.clone(), answer: PeerAnswer::Silent(why) });
-            }
-        }
-        match round.purpose {
-            Purpose::Early => {}
-            Purpose::Promote => self.judge_promotion(now, &peers, round.vip.flatten()),
-            Purpose::Confirm => self.judge_primary(now, &peers, round.vip.flatten()),
-            Purpose::Contest => self.judge_contest(&peers),
-            Purpose::Explain => self.explain(now, &peers),
-        }
-    }
-
-    fn judge_promotion(&mut self, now: Moment, peers: &[PeerView], vip: Option<Mac>) {
-        let Some(Local::Standby(view)) = self.local.clone() else {
-            self.enter(Phase::Standby);
-            self.settle(now);
-            return;
-        };
-        let evidence = Evidence {
-            vip: vip.map_or(VipProbe::Free, VipProbe::AnsweredBy),
-            proofs: self.farewell.map(|from| (self.name_of(from), Proof::Farewell)).into_iter().collect(),
-            ..Evidence::NONE
-        };
-        let verdicts = gates::evaluate(&view, peers, &self.config.policy, &evidence);
-        if let Some(refusal) = verdicts.iter().find(|verdict| verdict.verdict == Verdict::Refuse) {
-            let why = refusal.why.clone();
-            let hint = refusal.hint.clone();
-            self.decide("refuse", format!("not promoting: {why}"), hint);
-            self.enter(Phase::Standby);
-            self.timer = Some(now + self.config.retry);
-            return;
-        }
-        let warnings: Vec<&str> = verdicts
-            .iter()
-            .filter(|verdict| verdict.verdict == Verdict::Warn)
-            .map(|verdict| verdict.why.as_str())
-            .collect();
-        let term = gates::next_term(&view, peers);
-        let text = if warnings.is_empty() {
-            format!("promoting for term {term}: every gate passes")
-        } else {
-            format!("promoting for term {term}, taking on trust: {}", warnings.join("; "))
-        };
-        self.decide("promote", text, None);
-        self.reason = None;
-        self.hint = None;
-        self.enter(Phase::Promoting);
-        self.orders.push_back(Order::Promote { term });
-    }
-
-    fn judge_primary(&mut self, now: Moment, peers: &[PeerView], vip: Option<Mac>) {
-        let Some(Local::Primary(view)) = self.local.clone() else {
-            self.enter(Phase::Starting);
-            self.settle(now);
-            return;
-        };
-        let ruling = match (ruling::rule(&view, peers, self.config.policy.availability), vip) {
-            (Ruling::Serve { .. }, Some(mac)) => Ruling::Hold {
-                why: format!("{mac} answers for the virtual IP"),
-                hint: format!("who has {mac}? `ip neigh` on a client of the same link shows it"),
-            },
-            (ruling, _) => ruling,
-        };
-        match ruling {
-            Ruling::Serve { warning } => {
-                let text = match warning {
-                    Some(warning) => format!("serving: {warning}"),
-                    None => "serving: this server is the newest primary".to_owned(),
-                };
-                self.decide("serve", text, None);
-                self.reason = None;
-                self.hint = None;
-                self.enter(Phase::TakingUp);
-                let adopt = view.term.is_none().then(|| gates::next_term(&view, peers));
-                self.orders.push_back(Order::Serve { adopt });
-            }
-            Ruling::Fence { why } => self.fence(why),
-            Ruling::Hold { why, hint } => {
-                self.decide("hold", format!("not serving: {why}"), Some(hint));
-                self.enter(Phase::Held);
-                self.timer = Some(now + self.config.retry);
-            }
-        }
-    }
-
-    fn judge_contest(&mut self, peers: &[PeerView]) {
-        let Some(Local::Primary(view)) = self.local.clone() else { return };
-        if self.phase != Phase::Serving {
-            return;
-        }
-        // Silence changes nothing for a node that serves already: it had its confirmation.
-        if let Ruling::Fence { why } = ruling::rule(&view, peers, gates::Availability::Prefer) {
-            self.fence(why);
-        } else {
-            self.decide("serve", "the other node is no newer primary: serving on".to_owned(), None);
-            // Switches may have learnt the rival's place: say again where the address is.
-            self.orders.push_back(Order::Grant);
-        }
-    }
-
-    /// Says why a node whose server is down stays down.
-    fn explain(&mut self, now: Moment, peers: &[PeerView]) {
-        let primary = peers.iter().find_map(|peer| match &peer.answer {
-            PeerAnswer::Primary(server) => Some((peer.node.clone(), *server)),
-            _ => None,
-        });
-        if matches!(self.phase, Phase::Down | Phase::Fenced) {
-            if let Some((node, server)) = primary {
-                let term = server.term.unwrap_or_default();
-                let what = match (&self.local, self.phase) {
-                    (_, Phase::Fenced) => "was fenced",
-                    (Some(Local::Hung { .. }), _) => "doesn't answer",
-                    (Some(Local::Starting { .. }), _) => "is starting",
-                    _ => "doesn't run",
-                };
-                self.decide(
-                    "hold",
-                    format!(
-                        "PostgreSQL {what}; {node} is the primary of term {term}{}",
-                        server.timeline.map_or_else(String::new, |timeline| format!(" on timeline {timeline}"))
-                    ),
-                    Some(format!(
-                        "make this node a standby of {node}: pg_rewind or pg_basebackup from it, then start PostgreSQL with standby.signal"
-                    )),
-                );
-            }
-            self.timer = Some(now + self.config.retry * 10);
-        }
     }
 
     // --- acting -------------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::pg::epoch::PromotionId;
-use crate::pg::gates::{Availability, LastKnown, PeerServer};
+use crate::pg::gates::{Availability, LastKnown, PeerAnswer, PeerServer, Policy};
 use crate::pg::lsn::{Lsn, SystemId, Timeline};
 
 const NODE1: &str = "192.18.12.21";
@@ -11,21 +11,21 @@ fn ms(ms: u64) -> Moment {
     Moment::from_nanos(ms * 1_000_000)
 }
 
-fn id(term: u64, node: &str) -> Option<PromotionId> {
-    Some(PromotionId::from_random([u8::try_from(term).unwrap() ^ node.as_bytes()[node.len() - 1]; 16]))
+fn id(term: u64, node: &str) -> PromotionId {
+    PromotionId::from_random([u8::try_from(term).unwrap() ^ node.as_bytes()[node.len() - 1]; 16])
 }
 
 fn timeline(term: u64) -> Option<Timeline> {
     Timeline::new(u32::try_from(term).unwrap())
 }
 
-fn view(in_recovery: bool, term: u64, node: &str) -> Box<LocalView> {
-    Box::new(LocalView {
+fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
+    LocalView {
         in_recovery,
         system_id: Some(SystemId(7)),
         timeline: timeline(term),
         term: Some(Term(term)),
-        promotion_id: id(term, node),
+        promotion_id: Some(id(term, node)),
         receiving: in_recovery,
         end: Some(Lsn(1000)),
         replayed: Some(Lsn(1000)),
@@ -33,7 +33,7 @@ fn view(in_recovery: bool, term: u64, node: &str) -> Box<LocalView> {
         primary_known: in_recovery
             .then_some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(20)) }),
         restore_command: Some(false),
-    })
+    }
 }
 
 fn peer(answer: PeerAnswer) -> PeerView {
@@ -46,7 +46,7 @@ fn server(term: u64, node: &str) -> PeerServer {
         timeline: timeline(term),
         end: Some(Lsn(1000)),
         term: Some(Term(term)),
-        promotion_id: id(term, node),
+        promotion_id: Some(id(term, node)),
     }
 }
 
@@ -78,7 +78,7 @@ impl Node2 {
 
     fn standby(availability: Availability) -> Self {
         let mut node = Self::new(availability);
-        node.tell(Input::Local(Local::Standby(view(true, 1, "node1"))));
+        node.tell(Input::Local(Local::Standby(Box::new(view(true, 1, "node1")))));
         assert_eq!(node.supervisor.phase(), Phase::Standby);
         assert!(node.did(&Order::Eligible(true)));
         node.orders.clear();
@@ -87,7 +87,7 @@ impl Node2 {
 
     fn serving(availability: Availability) -> Self {
         let mut node = Self::new(availability);
-        node.tell(Input::Local(Local::Primary(view(false, 2, "node2"))));
+        node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
         node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
         node.probe(None);
         node.tell(Input::PlanDone(PlanResult::Done));
@@ -240,7 +240,7 @@ fn adverts_that_come_back_end_the_asking() {
 #[test]
 fn a_primary_serves_only_when_the_others_know_of_no_newer_one() {
     let mut node = Node2::new(Availability::Prefer);
-    node.tell(Input::Local(Local::Primary(view(false, 1, "node2"))));
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node2")))));
     assert_eq!(node.supervisor.phase(), Phase::Confirming);
     node.answer(peer(PeerAnswer::Primary(server(2, "node1"))));
     node.probe(None);
@@ -255,7 +255,7 @@ fn a_primary_serves_only_when_the_others_know_of_no_newer_one() {
 #[test]
 fn a_standby_of_a_newer_term_fences_a_stale_primary_too() {
     let mut node = Node2::new(Availability::Prefer);
-    node.tell(Input::Local(Local::Primary(view(false, 1, "node2"))));
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node2")))));
     node.answer(peer(PeerAnswer::Standby(server(2, "node3"))));
     node.probe(None);
     assert!(node.did(&Order::Release { stop: true }));
@@ -264,7 +264,7 @@ fn a_standby_of_a_newer_term_fences_a_stale_primary_too() {
 #[test]
 fn a_primary_that_can_ask_nobody_waits_without_the_vip() {
     let mut node = Node2::new(Availability::Hold);
-    node.tell(Input::Local(Local::Primary(view(false, 1, "node2"))));
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node2")))));
     node.answer(silent());
     node.probe(None);
     assert_eq!(node.supervisor.phase(), Phase::Held);
@@ -282,7 +282,7 @@ fn a_database_without_an_epoch_gets_its_first() {
     let mut local = view(false, 1, "node2");
     local.term = None;
     local.promotion_id = None;
-    node.tell(Input::Local(Local::Primary(local)));
+    node.tell(Input::Local(Local::Primary(Box::new(local))));
     let mut other = server(1, "node2");
     other.term = None;
     other.promotion_id = None;

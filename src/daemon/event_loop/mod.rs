@@ -3,11 +3,13 @@
 //! Nothing in this file blocks but [`Poller::wait`]. Netlink and ARP calls are single system calls of
 //! microseconds; everything longer goes to `worker`.
 
-use super::control::{Call, Request, Server};
-use super::recorder::Recorder;
-use super::reporter::Reporter;
-use super::setup::{Node, Parts};
-use super::worker::{self, Askers, Job, Told};
+mod said;
+
+use crate::daemon::control::{Call, Server};
+use crate::daemon::recorder::Recorder;
+use crate::daemon::reporter::Reporter;
+use crate::daemon::setup::{Node, Parts};
+use crate::daemon::worker::{self, Askers, Job, Told};
 use crate::error::Result;
 use crate::host::clock::{self, Deadline};
 use crate::host::process::Pidfd;
@@ -17,7 +19,6 @@ use crate::net::netlink::{AddressOptions, Monitor, NetEvent, Netlink};
 use crate::net::socket::VrrpSocket;
 use crate::net::vip::Announcer;
 use crate::pg::gates::PeerView;
-use crate::pg::status_row::NodeStatus;
 use crate::plan::apply::Progress;
 use crate::plan::build::Vip;
 use crate::promotion::event::{Event, EventKind};
@@ -50,7 +51,7 @@ const RENEWALS: u32 = 4;
 
 /// What other threads tell the loop.
 #[derive(Debug)]
-pub(super) enum Message {
+pub(in crate::daemon) enum Message {
     Seen(Seen),
     Answered { round: u64, view: PeerView },
     Probed { round: u64, mac: Option<Mac> },
@@ -60,14 +61,14 @@ pub(super) enum Message {
 
 /// The sending end of the loop's messages, with its bell.
 #[derive(Debug, Clone)]
-pub(super) struct Mailbox {
+pub(in crate::daemon) struct Mailbox {
     messages: Sender<Message>,
     waker: Waker,
 }
 
 impl Mailbox {
     /// Sends; false when the loop is gone.
-    pub(super) fn send(&self, message: Message) -> bool {
+    pub(in crate::daemon) fn send(&self, message: Message) -> bool {
         self.messages.send(message).is_ok() && self.waker.wake().is_ok()
     }
 }
@@ -135,11 +136,11 @@ pub fn run(parts: Parts) -> Result<()> {
 
 /// The threads that exist only with a database.
 #[derive(Debug)]
-pub(super) struct Database {
-    pub(super) watch: Watch,
-    pub(super) jobs: Sender<Job>,
-    pub(super) askers: Askers,
-    pub(super) reporter: Reporter,
+pub(in crate::daemon) struct Database {
+    pub(in crate::daemon) watch: Watch,
+    pub(in crate::daemon) jobs: Sender<Job>,
+    pub(in crate::daemon) askers: Askers,
+    pub(in crate::daemon) reporter: Reporter,
 }
 
 struct Loop {
@@ -248,7 +249,7 @@ impl Loop {
         while let Some(signal) = self.signals.read() {
             match signal {
                 Signal::SIGHUP => {
-                    self.recorder.warn("SIGHUP: a changed configuration is read at the next start")
+                    self.recorder.warn("SIGHUP: a changed configuration is read at the next start");
                 }
                 _ if self.supervisor.is_some() => {
                     drop(self.notify.stopping());
@@ -638,141 +639,8 @@ impl Loop {
         Ok(())
     }
 
-    // --- what is said -------------------------------------------------------------------------------------
-
     fn note(&mut self, event: Event) {
         self.recorder.note(event);
-    }
-
-    fn answer(&mut self, now: Moment, Call { request, answer }: Call) {
-        let document = match request {
-            Request::Status => self.status(),
-            Request::Events => json!({
-                "schema": 1,
-                "node": self.node.name,
-                "events": self.recorder.records().collect::<Vec<_>>(),
-            }),
-            Request::Stats => {
-                let counters: serde_json::Map<String, Value> =
-                    self.router.stats().iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-                json!({ "schema": 1, "node": self.node.name, "counters": counters })
-            }
-            Request::Resign if self.supervisor.is_some() => {
-                self.resigning.push(answer);
-                self.tell(now, Input::Resign);
-                return;
-            }
-            Request::Resign => self.resign_election(now),
-        };
-        // A caller that went away isn't told.
-        drop(answer.send(document));
-    }
-
-    /// Hands over without a database: farewell, and no return until another had time to take over.
-    fn resign_election(&mut self, now: Moment) -> Value {
-        let hold = self.router.down_interval() * 2;
-        let was_active = self.router.state() == State::Active;
-        if was_active {
-            self.drop_vips("resigned");
-        }
-        self.router.resign(now, Resign { farewell: true, hold: Some(hold) });
-        self.drain(now);
-        if was_active {
-            json!({ "schema": 1, "resigned": true })
-        } else {
-            json!({ "schema": 1, "error": "this node isn't Active" })
-        }
-    }
-
-    fn status(&self) -> Value {
-        let config = self.router.config();
-        let active = match self.router.state() {
-            State::Active => Some(self.node.name.clone()),
-            State::Backup if !self.router.is_suspecting() => {
-                self.router.last_heard().map(|heard| self.node.name_of(heard.from))
-            }
-            _ => None,
-        };
-        let supervisor = self.supervisor.as_ref();
-        let phase = match supervisor {
-            Some(supervisor) => json!(supervisor.phase()),
-            None => json!(if self.held { "serving" } else { "standby" }),
-        };
-        let vips: Vec<Value> =
-            self.node.vips.iter().map(|vip| json!({ "address": vip.address, "held": self.held })).collect();
-        json!({
-            "schema": 1,
-            "cluster": self.node.cluster,
-            "node": self.node.name,
-            "pid": std::process::id(),
-            "version": env!("CARGO_PKG_VERSION"),
-            "vrrp": {
-                "state": self.router.state().to_string(),
-                "priority": config.priority.0,
-                "virtual_router_id": config.vrid.get(),
-                "interface": self.node.link.name,
-                "since_ns": self.state_since,
-                "active_node": active,
-            },
-            "phase": phase,
-            "reason": supervisor.and_then(Supervisor::reason),
-            "hint": supervisor.and_then(Supervisor::hint),
-            "vips": vips,
-            "term": supervisor.and_then(Supervisor::term),
-        })
-    }
-
-    /// Tells systemd and the primary's database how this node is, when that changes.
-    fn publish(&mut self) {
-        let now = clock::now();
-        // From the loop itself, so that a loop that hangs is noticed.
-        if let (Some(at), Some(interval)) = (self.watchdog, self.notify.watchdog_interval())
-            && now >= at
-        {
-            drop(self.notify.watchdog());
-            self.watchdog = Some(now + interval);
-        }
-        let state = self.router.state().to_string();
-        let (phase, reason, hint) = match &self.supervisor {
-            Some(supervisor) => (
-                serde_json::to_value(supervisor.phase())
-                    .ok()
-                    .and_then(|phase| phase.as_str().map(str::to_owned))
-                    .unwrap_or_default(),
-                supervisor.reason().map(str::to_owned),
-                supervisor.hint().map(str::to_owned),
-            ),
-            None => (String::new(), None, None),
-        };
-        let text = match &reason {
-            Some(reason) => format!("{state} {phase}: {reason}"),
-            None => format!("{state} {phase}"),
-        };
-        if self.told_status != text {
-            drop(self.notify.status(&text));
-            self.told_status = text;
-        }
-        // Passing phases last milliseconds; only where the node stays is worth a row.
-        let passing = matches!(
-            self.supervisor.as_ref().map(Supervisor::phase),
-            None | Some(
-                Phase::Asking
-                    | Phase::Promoting
-                    | Phase::TakingUp
-                    | Phase::Confirming
-                    | Phase::Releasing
-                    | Phase::Starting
-            )
-        );
-        if let (false, Some(database)) = (passing, &mut self.database) {
-            database.reporter.tell(NodeStatus {
-                node: self.node.name.clone(),
-                vrrp_state: state,
-                phase,
-                reason,
-                hint,
-            });
-        }
     }
 
     /// The last words: addresses down, farewell if Active, socket away.

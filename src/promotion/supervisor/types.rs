@@ -1,0 +1,208 @@
+//! What goes into the supervisor and what comes out of it.
+
+use crate::pg::epoch::Term;
+use crate::pg::gates::{LocalView, PeerView, Policy};
+use crate::promotion::event::Event;
+use crate::units::{Mac, Moment};
+use serde::Serialize;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// What the supervisor is told once.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// This node's name.
+    pub node: String,
+    /// Whether it may become the primary; a spare never asks.
+    pub electable: bool,
+    /// The other nodes, and the address each speaks VRRP from.
+    pub peers: Vec<(String, IpAddr)>,
+    /// What the gates may take on trust.
+    pub policy: Policy,
+    /// How long a round of questions waits for answers on the failover path.
+    pub ask_timeout: Duration,
+    /// How long a refused node waits before it asks again.
+    pub retry: Duration,
+    /// How long the link may be down before a serving node stops its server (only where others go ahead
+    /// without it); `None`: it goes on.
+    pub isolation: Option<Duration>,
+}
+
+/// What is known of the local server.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Local {
+    /// No postmaster runs on the data directory.
+    Down {
+        /// Why, as far as known.
+        why: String,
+    },
+    /// A postmaster runs but takes no connections yet.
+    Starting {
+        /// What it says.
+        why: String,
+    },
+    /// A postmaster runs and doesn't answer in its time.
+    Hung {
+        /// What was waited for.
+        why: String,
+    },
+    /// It is in recovery.
+    Standby(Box<LocalView>),
+    /// It accepts writes.
+    Primary(Box<LocalView>),
+}
+
+/// Why the router asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// The down interval ran out.
+    Silence,
+    /// The Active node said that it leaves.
+    Farewell {
+        /// Who said so.
+        from: IpAddr,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Input {
+    /// The watch saw the local server.
+    Local(Local),
+    /// Adverts are late: ask around early.
+    Suspect,
+    /// Adverts are heard again.
+    Heard,
+    /// The Active node sent priority 0.
+    Farewell {
+        /// Who.
+        from: IpAddr,
+    },
+    /// The router has permission to ask.
+    Ask(Asked),
+    /// Another node sends adverts as Active while this one does.
+    Contested {
+        /// Who.
+        from: IpAddr,
+    },
+    /// The loop slept longer than the others wait.
+    Overslept {
+        /// By how much.
+        by: Duration,
+    },
+    /// A peer answered a round, or its time ran out at the edge.
+    PeerAnswered {
+        /// The round.
+        round: u64,
+        /// The answer.
+        view: PeerView,
+    },
+    /// The link answered whether anyone has the virtual IP.
+    VipProbed {
+        /// The round.
+        round: u64,
+        /// Who has it.
+        mac: Option<Mac>,
+    },
+    /// The plan in hand ended.
+    PlanDone(PlanResult),
+    /// The carrier of the VRRP interface changed.
+    Link {
+        /// Whether there is a carrier.
+        up: bool,
+    },
+    /// An operator asked to hand over.
+    Resign,
+    /// The daemon is asked to stop.
+    Terminate,
+    /// The timer that was asked for.
+    Timer,
+}
+
+/// How a plan ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PlanResult {
+    /// Every step that matters is done.
+    Done,
+    /// A step failed.
+    Failed {
+        /// The error in one line.
+        why: String,
+        /// What a person can do.
+        hint: Option<String>,
+    },
+}
+
+/// What is to be carried out.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Order {
+    /// Ask every peer over SQL, and the link for the virtual IP; answers come as inputs of this round.
+    Ask {
+        /// The round the answers belong to.
+        round: u64,
+        /// When an answer is too late.
+        until: Moment,
+    },
+    /// Look at the local server now instead of at the next probe.
+    Observe,
+    /// Run the failover plan for this term.
+    Promote {
+        /// The term of the promotion.
+        term: Term,
+    },
+    /// Run the serve plan; `adopt` gives a database without an epoch its first.
+    Serve {
+        /// The first term, for a database that has none.
+        adopt: Option<Term>,
+    },
+    /// Run the release plan.
+    Release {
+        /// Whether the server is stopped too.
+        stop: bool,
+    },
+    /// Remove the virtual IPs now, on the loop's own thread, before anything else.
+    DropVip,
+    /// Tell the router whether it takes part in elections.
+    Eligible(bool),
+    /// Make the router Active.
+    Grant,
+    /// Make the router Backup; with a farewell when the server is proved stopped.
+    Yield {
+        /// Whether priority 0 is sent.
+        farewell: bool,
+    },
+    /// Write an event down.
+    Note(Event),
+    /// Answer the operator who asked to hand over.
+    Resigned(Result<(), String>),
+    /// Leave the loop.
+    Exit,
+}
+
+/// Where the node stands, as `vrrp status` shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Nothing is known of the server yet.
+    Starting,
+    /// The server is a standby; the router listens.
+    Standby,
+    /// The peers are asked whether this standby may become the primary.
+    Asking,
+    /// The failover plan runs.
+    Promoting,
+    /// The server is a primary; the peers are asked whether it is the newest.
+    Confirming,
+    /// The serve plan runs.
+    TakingUp,
+    /// The service is here.
+    Serving,
+    /// The release plan runs.
+    Releasing,
+    /// The server is a primary that can't know whether it is the newest: no virtual IP.
+    Held,
+    /// The server was stopped because another is newer.
+    Fenced,
+    /// The server doesn't run.
+    Down,
+}
