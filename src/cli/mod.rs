@@ -18,7 +18,9 @@ pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
 pub use multicall::expand;
 pub use pg::{ForceGate, PgCommand, Promote};
 pub use vip::{VipCommand, VipDown, VipStatus, VipUp};
-pub use vrrp::{CheckConfig, LogFormat, LogLevel, Resign, Run, VrrpCommand, VrrpStats, VrrpStatus};
+pub use vrrp::{
+    CheckConfig, LogFormat, LogLevel, Resign, Run, StatsFormat, VrrpCommand, VrrpStats, VrrpStatus,
+};
 
 use crate::settings::Overrides;
 use clap::builder::styling::{AnsiColor, Styles};

@@ -12,7 +12,9 @@ mod vrrp_ask;
 mod vrrp_check_config;
 mod vrrp_run;
 
-use crate::cli::{Cli, ClusterCommand, Command, GenerateCommand, LogFormat, PgCommand, Run, VipCommand, VrrpCommand};
+use crate::cli::{
+    Cli, ClusterCommand, Command, GenerateCommand, LogFormat, PgCommand, Run, VipCommand, VrrpCommand,
+};
 use crate::error::Result;
 use crate::output::Out;
 use crate::output::log::{Log, LogStyle};

@@ -64,10 +64,9 @@ impl Instance {
         present: &[Address],
         edges: &mut Edges,
     ) -> Result<Self> {
-        let router =
-            Router::new(spec.router.clone()).map_err(|error| Error::config(error.to_string()))?;
+        let router = Router::new(spec.router.clone()).map_err(|error| Error::config(error.to_string()))?;
         let socket = edges.join(&spec, id)?;
-        let mut instance = Self {
+        let instance = Self {
             policy: spec.policy(),
             router,
             socket,
@@ -235,9 +234,10 @@ impl Instance {
     /// The events of the past may be about an address that is back, or one that went with its link.
     fn is_missing(&self, address: IpAddr, edges: &mut Edges) -> bool {
         let index = self.spec.link.index;
-        let gone = edges.netlink.addresses().is_ok_and(|present| {
-            !present.iter().any(|a| a.index == index && a.address.address() == address)
-        });
+        let gone = edges
+            .netlink
+            .addresses()
+            .is_ok_and(|present| !present.iter().any(|a| a.index == index && a.address.address() == address));
         gone && edges.netlink.link(&self.spec.link.name).is_ok_and(|link| link.up)
     }
 
@@ -252,9 +252,7 @@ impl Instance {
 
     /// Becomes what it should be now, without leaving the election; also ends a fault that a person caused.
     pub(super) fn reconfigure(&mut self, now: Moment, spec: Spec, edges: &mut Edges) -> Result<()> {
-        let kept = |place: &Place| {
-            spec.vips.iter().any(|new| new.vip.address == place.vip.address)
-        };
+        let kept = |place: &Place| spec.vips.iter().any(|new| new.vip.address == place.vip.address);
         let gone: Vec<Place> = self.spec.vips.iter().filter(|place| !kept(place)).cloned().collect();
         let changed = !spec.same(&self.spec);
         self.router
@@ -351,8 +349,7 @@ impl Instance {
             }
             RouterEvent::Announce { burst, .. } => {
                 for _ in 0..burst {
-                    self.announcements
-                        .extend(self.spec.vips.iter().map(|place| place.vip.address.address()));
+                    self.announcements.extend(self.spec.vips.iter().map(|place| place.vip.address.address()));
                 }
                 self.announce_due(now, edges);
             }
@@ -381,7 +378,8 @@ impl Instance {
         if state == State::Active {
             self.hold(now, true);
             self.put_up(now, edges);
-            let text = if self.spec.vips.len() == 1 { "the virtual IP is here" } else { "the virtual IPs are here" };
+            let text =
+                if self.spec.vips.len() == 1 { "the virtual IP is here" } else { "the virtual IPs are here" };
             self.note(Event::new(EventKind::Serving, text), edges);
         } else if self.held {
             self.drop_vips("no longer Active", edges);
@@ -494,7 +492,9 @@ impl Instance {
     /// Returns why it is out of the election, in words.
     pub(super) fn fault(&self) -> Option<&'static str> {
         match self.faults {
-            Faults { address: true, .. } => Some("a virtual IP was removed by someone else; SIGHUP ends the fault"),
+            Faults { address: true, .. } => {
+                Some("a virtual IP was removed by someone else; SIGHUP ends the fault")
+            }
             Faults { link: true, .. } => Some("the link is down"),
             Faults { source: true, .. } => Some("the address that adverts come from is gone"),
             _ => None,

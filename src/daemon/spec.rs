@@ -78,7 +78,8 @@ impl Spec {
     pub(super) fn same(&self, running: &Self) -> bool {
         let Self { router, vips, peers, ttl, check_source, checksum, pause, on_loss, .. } = self;
         self.continues(running)
-            && (router, vips, peers, ttl, check_source) == (&running.router, &running.vips, &running.peers, &running.ttl, &running.check_source)
+            && (router, vips, peers, ttl, check_source)
+                == (&running.router, &running.vips, &running.peers, &running.ttl, &running.check_source)
             && (checksum, pause, on_loss) == (&running.checksum, &running.pause, &running.on_loss)
     }
 }
@@ -145,7 +146,7 @@ pub(super) fn instance(
         2 => AdverInterval::from_seconds(u8::try_from(instance.advert_interval.as_secs()).unwrap_or(u8::MAX)),
         _ => AdverInterval::from_duration(instance.advert_interval),
     };
-    let listed = instance.addresses.iter().map(crate::units::InterfaceAddress::address).collect();
+    let listed = instance.addresses.iter().map(|address| address.address()).collect();
     let router = RouterConfig {
         version: Version::try_from(instance.version).map_err(bad)?,
         priority: Priority(instance.priority_on(settings.me().ok())),
@@ -167,12 +168,7 @@ pub(super) fn instance(
     router.check().map_err(|error| Error::config(error.to_string()))?;
     let place = |address: &crate::units::InterfaceAddress| Place {
         inside: own.iter().any(|own| own.address.contains(address.address())),
-        vip: Vip {
-            address: *address,
-            interface: link.name.clone(),
-            label: None,
-            lease: instance.lease,
-        },
+        vip: Vip { address: *address, interface: link.name.clone(), label: None, lease: instance.lease },
     };
     let peers: Vec<IpAddr> = instance
         .unicast_peers
@@ -209,16 +205,16 @@ fn source(instance: &InstanceSettings, own: &[&Address]) -> Result<IpAddr> {
     let local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let ipv4 = instance.addresses.first().is_some_and(|address| address.address().is_ipv4());
     let wants_local = instance.unicast_peers.first().is_none_or(local);
-    usable()
-        .find(|address| address.is_ipv4() == ipv4 && (ipv4 || local(address) == wants_local))
-        .ok_or_else(|| {
+    usable().find(|address| address.is_ipv4() == ipv4 && (ipv4 || local(address) == wants_local)).ok_or_else(
+        || {
             let kind = match (ipv4, wants_local) {
                 (true, _) => "IPv4",
                 (false, true) => "link-local IPv6",
                 (false, false) => "global IPv6",
             };
             Error::config(format!("{} has no {kind} address (yet)", instance.interface))
-        })
+        },
+    )
 }
 
 fn bad(error: ValueError) -> Error {

@@ -341,12 +341,7 @@ impl Check {
         }
     }
 
-    fn vips(
-        &mut self,
-        raw: Vec<Spanned<RawVip>>,
-        nodes: &[Checked],
-        may_be_none: bool,
-    ) -> Vec<VipSettings> {
+    fn vips(&mut self, raw: Vec<Spanned<RawVip>>, nodes: &[Checked], may_be_none: bool) -> Vec<VipSettings> {
         if raw.is_empty() && !may_be_none {
             let none = Problem::absent("no [[vip]]: there is no address to move");
             self.problems.add(none.hint("as in: [[vip]] address = \"192.0.2.23/24\""));

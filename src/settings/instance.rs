@@ -300,7 +300,7 @@ impl Check {
 
     fn warn_of_instance(&mut self, instance: &InstanceSettings) {
         let InstanceSettings { name, addresses, .. } = instance;
-        if let Some(IpAddr::V6(first)) = addresses.first().map(InterfaceAddress::address)
+        if let Some(IpAddr::V6(first)) = addresses.first().map(|address| address.address())
             && !first.is_unicast_link_local()
         {
             self.warnings.push(format!(
@@ -322,7 +322,10 @@ impl Check {
         let span = value.span();
         let listed = value.into_inner();
         if !(1..=MOST_ADDRESSES).contains(&listed.len()) {
-            self.wrong(span, format!("an instance has 1 to {MOST_ADDRESSES} addresses, not {}", listed.len()));
+            self.wrong(
+                span,
+                format!("an instance has 1 to {MOST_ADDRESSES} addresses, not {}", listed.len()),
+            );
         }
         let mut addresses: Vec<InterfaceAddress> = Vec::new();
         for text in listed {
@@ -337,12 +340,15 @@ impl Check {
                 || addresses.iter().any(|other| other.address() == address)
             {
                 self.wrong(span, format!("the virtual IP {address} is listed twice"));
-            } else if let Some(first) = addresses.first().filter(|f| f.address().is_ipv4() != address.is_ipv4())
+            } else if let Some(first) =
+                addresses.first().filter(|f| f.address().is_ipv4() != address.is_ipv4())
             {
                 let first = first.address();
                 let problem = Problem::at(
                     span,
-                    format!("{address} isn't of the address family of {first}: the two families elect separately"),
+                    format!(
+                        "{address} isn't of the address family of {first}: the two families elect separately"
+                    ),
                 );
                 self.problems.add(problem.hint("write a second [[instance]] for the other family"));
             } else {
@@ -440,7 +446,7 @@ impl Check {
             instance.addresses.first().is_some_and(|address| address.address().is_ipv4())
         };
         let addresses = |instance: &InstanceSettings| -> Vec<IpAddr> {
-            instance.addresses.iter().map(InterfaceAddress::address).collect()
+            instance.addresses.iter().map(|address| address.address()).collect()
         };
         for other in earlier {
             if other.name == new.name {

@@ -316,7 +316,8 @@ impl Router {
         config.check()?;
         let owner = |config: &Config| config.priority == Priority::OWNER;
         let own = &self.config;
-        if (own.version, own.vrid, own.source, own.election) != (config.version, config.vrid, config.source, config.election)
+        if (own.version, own.vrid, own.source, own.election)
+            != (config.version, config.vrid, config.source, config.election)
             || owner(own) != owner(&config)
         {
             return Err(ConfigError::AnotherRouter);

@@ -3,7 +3,7 @@
 //! They need root and `ip`, and fail without.
 
 mod addresses;
-mod bed;
+pub(crate) mod bed;
 mod neighbours;
 mod rights;
 mod vrrp_socket;

@@ -89,7 +89,9 @@ pub(super) const INSTANCE: Section = Section {
         Key {
             name: "source",
             form: Form::Address,
-            default: Default::Found("the first address of the interface; with IPv6 over multicast its link-local address"),
+            default: Default::Found(
+                "the first address of the interface; with IPv6 over multicast its link-local address",
+            ),
             example: "\"192.0.2.21\"",
             doc: "The address that advertisements come from.",
         },
