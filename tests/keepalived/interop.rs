@@ -39,6 +39,10 @@ impl Manner {
         );
         if self.unicast {
             text.push_str(&format!("unicast_peers = [\"{}\", \"{}\"]\n", self.node(1), self.node(2)));
+            if self.ipv6 {
+                // keepalived 2.2 sends IPv6 unicast with the hop limit of the system.
+                text.push_str("min_ttl = 64\n");
+            }
         }
         if let Some(password) = self.password {
             text.push_str(&format!("auth_pass = \"{password}\"\n"));

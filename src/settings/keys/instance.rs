@@ -108,8 +108,8 @@ pub(super) const INSTANCE: Section = Section {
             form: Form::Integer(1, 255),
             default: Default::Value("255"),
             example: "255",
-            doc: "The lowest TTL or hop limit of a peer's advertisements; 254 lets one router stand \
-                  between. Only with unicast_peers.",
+            doc: "The lowest TTL or hop limit of a peer's advertisements; 254 lets one router stand between. \
+                  keepalived 2.2 sends IPv6 unicast with 64. Only with unicast_peers.",
         },
         Key {
             name: "max_ttl",
