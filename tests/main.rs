@@ -5,6 +5,9 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::let_underscore_must_use,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::similar_names,
     unreachable_pub,
     reason = "a test fails by panicking, its helpers too; and it is no library"
 )]

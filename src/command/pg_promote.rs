@@ -47,8 +47,12 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
     let mut server = target.connect(deadline)?;
     let observed = observe(&mut server, &target, settings.as_ref(), args, deadline)?;
     let on_disk = server.read_intent()?;
-    let promotion = promotion(&target, &server, &observed, on_disk, deadline)?;
-    let plan = plan(&promotion, &observed);
+    let plan = if on_disk.is_none() && !observed.view.in_recovery && !has_epoch(&observed) {
+        // Not this program's promotion: there is nothing to finish, and no epoch to make up afterwards.
+        build::already_primary(&target.node, target.promote_within)
+    } else {
+        plan(&promotion(&target, &server, &observed, on_disk, deadline)?, &observed)
+    };
     let extra = document(&observed);
     if let (true, Some(refusal)) =
         (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.verdict == Verdict::Refuse))
@@ -308,6 +312,11 @@ fn promotion(
         protected: server.data().has_standby_signal(),
         slots: target.slots.clone(),
     })
+}
+
+/// Whether the newest epoch in the data is of the timeline that the server is on.
+fn has_epoch(observed: &Observed) -> bool {
+    observed.facts.epoch.as_ref().is_some_and(|epoch| Some(epoch.timeline) == observed.view.timeline)
 }
 
 fn plan(promotion: &Promotion, observed: &Observed) -> crate::plan::Plan {

@@ -125,22 +125,20 @@ impl Instance {
 
     // --- time ---------------------------------------------------------------------------------------------
 
-    /// Returns when it wants to be woken next. Everything it had to say must have been carried out.
-    pub(super) fn timer(&mut self, now: Moment, edges: &mut Edges) -> Option<Moment> {
-        let router = loop {
-            match self.router.poll_output() {
-                Output::Timeout(at) => break at,
-                output => self.output(now, output, edges),
-            }
-        };
+    /// Returns when it wants to be woken next; everything it had to say must have been carried out.
+    pub(super) fn timer(&mut self) -> Option<Moment> {
+        let Output::Timeout(router) = self.router.poll_output() else { return Some(Moment::BOOT) };
         [router, self.renew, self.announce_at].into_iter().flatten().min()
     }
 
-    /// Does what is due.
+    /// Lets the router do what is due; before [`Self::keep`], because a router that overslept must not renew.
     pub(super) fn wake(&mut self, now: Moment, edges: &mut Edges) {
-        // The router first: one that overslept must notice before a lease is renewed.
         self.router.handle_timeout(now);
         self.carry_out(now, edges);
+    }
+
+    /// Renews the leases and sends the announcements that are due.
+    pub(super) fn keep(&mut self, now: Moment, edges: &mut Edges) {
         if self.held && self.renew.is_some_and(|at| now >= at) {
             self.renew = self.renewal().map(|interval| now + interval);
             self.put_up(now, edges);
@@ -305,17 +303,26 @@ impl Instance {
             self.router.resign(now, Resign { farewell: false, hold: None });
         }
         self.router.shutdown(now);
-        self.carry_out(now, edges);
+        while self.step(now, edges) {}
         edges.leave(self.socket, id);
     }
 
     // --- the router ---------------------------------------------------------------------------------------
 
-    /// Carries out everything the router has to say.
-    pub(super) fn carry_out(&mut self, now: Moment, edges: &mut Edges) {
-        while let output @ (Output::Send(_) | Output::Event(_)) = self.router.poll_output() {
-            self.output(now, output, edges);
+    /// Carries out everything a free router has to say. With a supervisor it is the loop that goes on, step by
+    /// step: what the supervisor orders comes before the next step.
+    fn carry_out(&mut self, now: Moment, edges: &mut Edges) {
+        if !self.is_guarded() {
+            while self.step(now, edges) {}
         }
+    }
+
+    /// Carries out one thing that the router has to say; returns whether there was one.
+    pub(super) fn step(&mut self, now: Moment, edges: &mut Edges) -> bool {
+        let output = self.router.poll_output();
+        let more = !matches!(output, Output::Timeout(_));
+        self.output(now, output, edges);
+        more
     }
 
     fn output(&mut self, now: Moment, output: Output, edges: &mut Edges) {

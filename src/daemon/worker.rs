@@ -9,6 +9,7 @@ use crate::pg::gates::{PeerAnswer, PeerView};
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
 use crate::pg::{facts, peer};
+use crate::plan::Plan;
 use crate::plan::apply::{self, Progress, World};
 use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen};
 use crate::plan::step::Intent;
@@ -54,17 +55,20 @@ pub(super) enum Told {
     Done(PlanResult),
 }
 
+type Tell = Arc<dyn Fn(Told) + Send + Sync>;
+
 /// Starts the plan worker; jobs are done in order.
 pub(super) fn start(
     config: PlanConfig,
-    tell: impl Fn(Told) + Send + 'static,
+    tell: impl Fn(Told) + Send + Sync + 'static,
 ) -> std::io::Result<Sender<Job>> {
     let (jobs, queue) = channel();
+    let tell: Tell = Arc::new(tell);
     std::thread::Builder::new().name("worker".to_owned()).spawn(move || work(&queue, &config, &tell))?;
     Ok(jobs)
 }
 
-fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &dyn Fn(Told)) {
+fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &Tell) {
     let mut world: Option<World> = None;
     while let Ok(job) = queue.recv() {
         if let Job::Warm = job {
@@ -74,13 +78,33 @@ fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &dyn Fn(Told)) {
             }));
             continue;
         }
-        let result = open(&mut world, config).and_then(|world| run(world, config, &job, tell));
+        let mut later = None;
+        let result = open(&mut world, config).and_then(|world| run(world, config, &job, tell, &mut later));
         let result = match result {
             Ok(()) => PlanResult::Done,
             Err(error) => PlanResult::Failed { why: error.to_string(), hint: error.hints().first().cloned() },
         };
+        let served = result == PlanResult::Done;
         tell(Told::Done(result));
+        if let (true, Some(plan)) = (served, later) {
+            settle(plan, config.clone(), Arc::clone(tell));
+        }
     }
+}
+
+/// Does what can wait on a thread of its own: a checkpoint may take minutes, and neither the lease of the virtual
+/// IP nor a release must wait for it.
+fn settle(plan: Plan, config: PlanConfig, tell: Tell) {
+    let work = move || {
+        let mut world = None;
+        let within = Deadline::after(config.promote_within);
+        if let Ok(world) = open(&mut world, &config) {
+            // Every step is optional: what failed is in its own event.
+            apply::apply(&plan, world, within, &mut |progress| tell(Told::Progress(progress)));
+        }
+    };
+    // Without a thread the intent stays, and the next `pg promote` here finishes what is missing.
+    drop(std::thread::Builder::new().name("settle".to_owned()).spawn(work));
 }
 
 /// Opens the world once; a data directory that wasn't there may be there the next time.
@@ -92,12 +116,19 @@ fn open<'a>(world: &'a mut Option<World>, config: &PlanConfig) -> Result<&'a mut
     world.as_mut().ok_or_else(|| Error::failed("can't open the data directory"))
 }
 
-fn run(world: &mut World, config: &PlanConfig, job: &Job, tell: &dyn Fn(Told)) -> Result<()> {
+fn run(
+    world: &mut World,
+    config: &PlanConfig,
+    job: &Job,
+    tell: &Tell,
+    later: &mut Option<Plan>,
+) -> Result<()> {
     let vips: Vec<(Vip, VipSeen)> = config.vips.iter().map(|vip| (vip.clone(), VipSeen::default())).collect();
     let (plan, within) = match job {
         Job::Warm => return Ok(()),
         Job::Promote { term } => {
             let facts = promotion_facts(world, config, *term)?;
+            *later = Some(build::settle(&facts));
             (build::failover(&facts, &vips), config.promote_within + config.connect_within)
         }
         Job::Serve { adopt } => {

@@ -26,7 +26,7 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 18, 12, 9);
 /// The hosts by name, with their addresses and VRRP priorities; the spare has none.
 const NODES: [(&str, Ipv4Addr, Option<u8>); 3] = [
     ("node1", Ipv4Addr::new(192, 18, 12, 21), Some(200)),
-    ("node2", Ipv4Addr::new(192, 18, 12, 22), Some(100)),
+    ("node2", Ipv4Addr::new(192, 18, 12, 22), Some(190)),
     ("spare", Ipv4Addr::new(192, 18, 12, 24), None),
 ];
 /// How long the standbys may take to stream, and node1 to take the virtual address.

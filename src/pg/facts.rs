@@ -11,7 +11,6 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// One server, at one moment.
-#[expect(clippy::struct_excessive_bools, reason = "what a server says, not a state of ours")]
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "they are the server's own, not our states")]
 pub struct ServerFacts {

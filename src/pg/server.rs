@@ -135,20 +135,26 @@ const PID_FILE_MAX: u64 = 64 * 1024;
 /// How often a start is looked at; `postmaster.pid` tells, and looking is a read of a few lines.
 const START_POLL: Duration = Duration::from_millis(2);
 
+/// What to do when the configured folder isn't one.
+const WHICH_DIRECTORY: &str = "psql -c 'SHOW data_directory' on a running server tells which it is";
+
 impl DataDirectory {
     /// Opens a data folder: it must be there, hold a cluster, and belong to us (or we are root).
     pub fn open(path: &Path) -> Result<Self> {
         let shown = path.display();
         let meta = fs::metadata(path).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::config(format!("there is no data directory \"{shown}\"")),
+            io::ErrorKind::NotFound => {
+                Error::config(format!("there is no data directory \"{shown}\"")).hint(WHICH_DIRECTORY)
+            }
             io::ErrorKind::PermissionDenied => {
                 Error::new(Kind::Permission, format!("can't look at the data directory \"{shown}\""))
                     .detail(error)
+                    .hint("run this as its owner (usually postgres) or root")
             }
             _ => Error::failed(format!("can't look at the data directory \"{shown}\"")).detail(error),
         })?;
         if !meta.is_dir() {
-            return Err(Error::config(format!("\"{shown}\" isn't a directory")));
+            return Err(Error::config(format!("\"{shown}\" isn't a directory")).hint(WHICH_DIRECTORY));
         }
         let me = nix::unistd::geteuid();
         if !me.is_root() && meta.uid() != me.as_raw() {
@@ -163,8 +169,9 @@ impl DataDirectory {
             .detail(format!("{:04o}", meta.mode() & 0o7777))
             .hint(format!("chmod 0700 {shown}")));
         }
-        let version = read_optional(&path.join("PG_VERSION"), 64)?
-            .ok_or_else(|| Error::config(format!("\"{shown}\" isn't a data directory: no PG_VERSION")))?;
+        let version = read_optional(&path.join("PG_VERSION"), 64)?.ok_or_else(|| {
+            Error::config(format!("\"{shown}\" isn't a data directory: no PG_VERSION")).hint(WHICH_DIRECTORY)
+        })?;
         let version = String::from_utf8_lossy(&version);
         let major =
             version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {

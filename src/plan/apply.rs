@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::clock::{self, Deadline};
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
-use crate::net::vip;
+use crate::net::vip::Announcer;
 use crate::output::report::{StepReport, StepStatus};
 use crate::pg::epoch::{self, Epoch};
 use crate::pg::local::LocalServer;
@@ -76,6 +76,7 @@ impl Applied {
 pub struct World {
     netlink: Option<Netlink>,
     server: Option<LocalServer>,
+    announcers: Vec<(Link, InterfaceAddress, Announcer)>,
     /// What the promote step of this run found.
     promoted: Option<Promoted>,
 }
@@ -111,6 +112,24 @@ impl World {
         self.netlink()?.link(interface)
     }
 
+    /// Returns the open announcer of an address.
+    ///
+    /// Kept open, because closing a packet socket waits for the kernel (milliseconds, more under load), and that
+    /// wait would be part of every failover.
+    fn announcer(&mut self, link: &Link, vip: InterfaceAddress) -> Result<&Announcer> {
+        let known = self.announcers.iter().position(|(of, address, _)| of == link && *address == vip);
+        let position = if let Some(position) = known {
+            position
+        } else {
+            self.announcers.push((link.clone(), vip, Announcer::open(link, vip)?));
+            self.announcers.len() - 1
+        };
+        self.announcers
+            .get(position)
+            .map(|(_, _, announcer)| announcer)
+            .ok_or_else(|| Error::failed("the announcer is gone"))
+    }
+
     /// Carries out one step.
     fn apply(&mut self, step: &Step, deadline: Deadline) -> Result<Applied> {
         match step {
@@ -122,7 +141,7 @@ impl World {
             }
             Step::Announce { vip, interface } => {
                 let link = self.link(interface)?;
-                vip::announce(&link, *vip)?;
+                self.announcer(&link, *vip)?.announce()?;
                 Ok(Applied::changed(format!(
                     "{} is at {}",
                     vip.address(),

@@ -98,7 +98,14 @@ pub fn promote(facts: &Promotion) -> Plan {
     plan
 }
 
-/// Plans the daemon's failover: the promotion, then the virtual IPs, then what can wait.
+/// Plans `pg promote` on a server that is a primary already, with no promotion of this program's to finish.
+pub fn already_primary(node: &str, within: Duration) -> Plan {
+    let mut plan = Plan::new("pg promote", format!("{node} is a primary"));
+    plan.unchanged(Step::Promote { within }, "the server is the primary");
+    plan
+}
+
+/// Plans the daemon's failover: the promotion, then the virtual IPs. What can wait is [`settle`]'s.
 pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     let mut plan = Plan::new(
         "failover",
@@ -114,6 +121,12 @@ pub fn failover(facts: &Promotion, vips: &[(Vip, VipSeen)]) -> Plan {
     for (vip, seen) in vips {
         add_address(&mut plan, vip, seen, UpOptions { probe: None, refresh: true });
     }
+    plan
+}
+
+/// Plans what follows a failover while the node serves already: slots, checkpoint, the end of the intent.
+pub fn settle(facts: &Promotion) -> Plan {
+    let mut plan = Plan::new("settle", format!("the promotion of term {} is complete", facts.intent.term));
     finish_promotion(&mut plan, facts);
     plan
 }
@@ -170,8 +183,8 @@ fn finish_promotion(plan: &mut Plan, facts: &Promotion) {
         if !facts.slots.is_empty() {
             plan.needed(Step::EnsureSlots { names: facts.slots.clone() });
         }
-        plan.needed(Step::Checkpoint);
         plan.needed(Step::ClearIntent);
+        plan.needed(Step::Checkpoint);
     }
 }
 
@@ -241,22 +254,13 @@ mod tests {
     }
 
     #[test]
-    fn the_vip_goes_up_after_the_epoch_row_and_before_what_can_wait() {
+    fn the_vip_goes_up_after_the_epoch_row_and_waits_for_nothing_else() {
         let plan = failover(&promotion(), &[(vip(), VipSeen::default())]);
         assert_eq!(
             names(&plan),
-            [
-                "record-intent",
-                "promote",
-                "record-epoch",
-                "protect-start",
-                "add-address",
-                "announce",
-                "ensure-slots",
-                "checkpoint",
-                "clear-intent"
-            ]
+            ["record-intent", "promote", "record-epoch", "protect-start", "add-address", "announce"]
         );
+        assert_eq!(names(&settle(&promotion())), ["ensure-slots", "clear-intent", "checkpoint"]);
     }
 
     #[test]
@@ -287,7 +291,7 @@ mod tests {
             .filter(|item| item.need == super::super::Need::Needed)
             .map(|item| item.step.name())
             .collect();
-        assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "checkpoint", "clear-intent"]);
+        assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "clear-intent", "checkpoint"]);
     }
 
     #[test]

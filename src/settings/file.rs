@@ -281,13 +281,15 @@ impl Check {
             self.wrong(new.name_span.clone(), format!("two nodes are called \"{}\"", new.node.name));
         }
         if let Some(other) = earlier.iter().find(|other| other.node.address == new.node.address) {
-            self.wrong(
+            let same = Problem::at(
                 new.address_span.clone(),
                 format!(
                     "node \"{}\" has the address {} of node \"{}\"",
                     new.node.name, new.node.address, other.node.name
                 ),
             );
+            self.problems
+                .add(same.hint("each node answers on an address of its own: `ip -brief address` there"));
         }
         if let Some(other) =
             earlier.first().filter(|other| other.node.address.is_ipv4() != new.node.address.is_ipv4())

@@ -1,3 +1,4 @@
 //! What integration tests share.
 
-pub(crate) mod pg;
+pub mod lab;
+pub mod pg;

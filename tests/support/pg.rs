@@ -40,7 +40,7 @@ pub(crate) fn bin_dir() -> &'static Path {
 }
 
 /// Returns the user the servers run as: `postgres` when this is root.
-fn run_as() -> Option<(u32, u32)> {
+pub fn run_as() -> Option<(u32, u32)> {
     static IDS: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *IDS.get_or_init(|| {
         if !nix::unistd::geteuid().is_root() {
@@ -170,7 +170,7 @@ impl Cluster {
     /// Copies the data of a stopped server, as another server of the same name; without starting it.
     pub(crate) fn copy_of(stopped: &Self) -> Self {
         let cluster = Self { name: stopped.name.clone(), folder: Folder::new() };
-        must(Command::new("cp").arg("-a").arg(stopped.data()).arg(cluster.data()));
+        must(Command::new("cp").args(["-a", "--reflink=auto", "--"]).arg(stopped.data()).arg(cluster.data()));
         cluster.set_place();
         cluster
     }

@@ -243,6 +243,7 @@ impl Loop {
         let due: Vec<Id> = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
         for id in due.into_iter().chain(self.main) {
             self.act(now, id, |instance, edges| instance.wake(now, edges));
+            self.act(now, id, |instance, edges| instance.keep(now, edges));
         }
     }
 
@@ -253,34 +254,34 @@ impl Loop {
         id: Id,
         work: impl FnOnce(&mut Instance, &mut Edges) -> T,
     ) -> Option<T> {
-        let result = self.touch(now, id, work)?;
-        if self.main == Some(id) {
+        let result = self.touch(id, work)?;
+        if self.main == Some(id) && self.supervisor.is_some() {
             self.converse(now);
+        } else {
+            self.reschedule(now, id);
         }
         Some(result)
     }
 
-    /// Does something with a virtual router, and arms its timer anew.
-    fn touch<T>(
-        &mut self,
-        now: Moment,
-        id: Id,
-        work: impl FnOnce(&mut Instance, &mut Edges) -> T,
-    ) -> Option<T> {
-        let instance = self.instances.get_mut(&id)?;
-        let result = work(instance, &mut self.edges);
-        instance.carry_out(now, &mut self.edges);
-        let next = instance.timer(now, &mut self.edges);
-        if self.armed.get(&id).copied() != next {
-            if let Some(before) = self.armed.remove(&id) {
-                self.due.remove(&(before, id));
-            }
-            if let Some(at) = next {
-                self.armed.insert(id, at);
-                self.due.insert((at, id));
-            }
+    fn touch<T>(&mut self, id: Id, work: impl FnOnce(&mut Instance, &mut Edges) -> T) -> Option<T> {
+        self.instances.get_mut(&id).map(|instance| work(instance, &mut self.edges))
+    }
+
+    /// Carries out what a virtual router still has to say, and arms its timer anew.
+    fn reschedule(&mut self, now: Moment, id: Id) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        while instance.step(now, &mut self.edges) {}
+        let next = instance.timer();
+        if self.armed.get(&id).copied() == next {
+            return;
         }
-        Some(result)
+        if let Some(before) = self.armed.remove(&id) {
+            self.due.remove(&(before, id));
+        }
+        if let Some(at) = next {
+            self.armed.insert(id, at);
+            self.due.insert((at, id));
+        }
     }
 
     fn main(&self) -> Option<&Instance> {
@@ -483,19 +484,20 @@ impl Loop {
         }
         let Some(main) = self.main else { return };
         loop {
-            let news = self.instances.get_mut(&main).and_then(Instance::next_news);
-            if let Some(input) = news.map(heard_by_supervisor) {
-                if let (Some(input), Some(supervisor)) = (input, &mut self.supervisor) {
+            // Orders first: what drops the address must not wait for what the router has to tell.
+            if let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
+                self.carry_out(now, main, order);
+            } else if let Some(news) = self.instances.get_mut(&main).and_then(Instance::next_news) {
+                if let (Some(input), Some(supervisor)) = (heard_by_supervisor(news), &mut self.supervisor) {
                     supervisor.handle(now, input);
                 }
-            } else if let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
-                self.carry_out(now, main, order);
-            } else {
+            } else if !self.touch(main, |instance, edges| instance.step(now, edges)).unwrap_or(false) {
                 break;
             }
         }
         let holds = self.supervisor.as_ref().is_some_and(Supervisor::holds_vip);
-        self.touch(now, main, |instance, _| instance.hold(now, holds));
+        self.touch(main, |instance, _| instance.hold(now, holds));
+        self.reschedule(now, main);
     }
 
     fn carry_out(&mut self, now: Moment, main: Id, order: Order) {
@@ -510,19 +512,19 @@ impl Loop {
             Order::Promote { term } => self.job(Job::Promote { term }),
             Order::Serve { adopt } => self.job(Job::Serve { adopt }),
             Order::Release { stop } => {
-                self.touch(now, main, |instance, _| instance.hold(now, false));
+                self.touch(main, |instance, _| instance.hold(now, false));
                 self.job(Job::Release { stop });
             }
             Order::DropVip => {
-                self.touch(now, main, |instance, edges| {
+                self.touch(main, |instance, edges| {
                     instance.drop_vips("not this node's to have", edges);
                 });
             }
             Order::Eligible(eligible) => {
-                self.touch(now, main, |instance, _| instance.router_mut().set_fault(now, !eligible));
+                self.touch(main, |instance, _| instance.router_mut().set_fault(now, !eligible));
             }
             Order::Grant => {
-                self.touch(now, main, |instance, _| {
+                self.touch(main, |instance, _| {
                     let router = instance.router_mut();
                     if router.state() == State::Active {
                         router.announce_again(now);
@@ -533,7 +535,7 @@ impl Loop {
             }
             Order::Yield { farewell } => {
                 let how = Resign { farewell, hold: None };
-                self.touch(now, main, |instance, _| instance.router_mut().resign(now, how));
+                self.touch(main, |instance, _| instance.router_mut().resign(now, how));
             }
             Order::Note(event) => self.note(event),
             Order::Resigned(result) => {
@@ -576,8 +578,8 @@ impl Loop {
             }
             Progress::Done { at, step, report } => {
                 let text = match &report.detail {
-                    Some(detail) => format!("{}: {detail}", report.describe),
-                    None => report.describe.clone(),
+                    Some(detail) => format!("{} {}: {detail}", report.status.name(), report.describe),
+                    None => format!("{} {}", report.status.name(), report.describe),
                 };
                 let event = Event::new(EventKind::StepDone, text)
                     .with("step", step)

@@ -74,7 +74,12 @@ impl Supervisor {
             self.settle(now);
             return;
         };
-        let ruling = match (ruling::rule(&view, peers, self.config.policy.availability), vip) {
+        // A standby that became a primary of a new recorded term under these eyes was promoted by `pg promote`: its
+        // gates, or the operator who lifted one, have answered for the nodes that are silent.
+        let vouched = self.standby_term.is_some_and(|before| view.term.is_some_and(|term| term > before));
+        let availability =
+            if vouched { gates::Availability::Prefer } else { self.config.policy.availability };
+        let ruling = match (ruling::rule(&view, peers, availability), vip) {
             (Ruling::Serve { .. }, Some(mac)) => Ruling::Hold {
                 why: format!("{mac} answers for the virtual IP"),
                 hint: format!("who has {mac}? `ip neigh` on a client of the same link shows it"),
@@ -84,6 +89,10 @@ impl Supervisor {
         match ruling {
             Ruling::Serve { warning } => {
                 let text = match warning {
+                    Some(_) if vouched => format!(
+                        "serving: this server was promoted by hand to term {}, nobody who answers is newer",
+                        view.term.unwrap_or_default()
+                    ),
                     Some(warning) => format!("serving: {warning}"),
                     None => "serving: this server is the newest primary".to_owned(),
                 };

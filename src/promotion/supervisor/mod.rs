@@ -98,6 +98,8 @@ pub struct Supervisor {
     resigning: bool,
     eligible: bool,
     link_down_since: Option<Moment>,
+    /// The term of the standby that the local server was, until it serves or these eyes were shut.
+    standby_term: Option<Term>,
     /// The last thing that was said, so that it is said once.
     said: Option<String>,
 }
@@ -122,6 +124,7 @@ impl Supervisor {
             resigning: false,
             eligible: false,
             link_down_since: None,
+            standby_term: None,
             said: None,
         }
     }
@@ -179,6 +182,12 @@ impl Supervisor {
                     self.enter(Phase::Standby);
                     self.round = None;
                 }
+                if self.phase == Phase::Standby {
+                    // The refusal was about that silence; the next one is a story of its own.
+                    self.said = None;
+                    self.reason = None;
+                    self.hint = None;
+                }
             }
             Input::Farewell { from } => {
                 self.farewell = Some(from);
@@ -208,6 +217,11 @@ impl Supervisor {
 
     fn local_seen(&mut self, now: Moment, local: Local) {
         let previous = self.local.replace(local.clone());
+        match &local {
+            Local::Standby(view) => self.standby_term = Some(view.term.unwrap_or_default()),
+            Local::Down { .. } => self.standby_term = None,
+            Local::Primary(_) | Local::Starting { .. } | Local::Hung { .. } => {}
+        }
         match (&previous, &local) {
             (Some(Local::Standby(_) | Local::Primary(_) | Local::Hung { .. }), Local::Down { why }) => {
                 self.note(Event::new(EventKind::PostmasterGone, format!("PostgreSQL is gone: {why}")));
@@ -320,6 +334,8 @@ impl Supervisor {
     }
 
     fn overslept(&mut self, now: Moment, by: Duration) {
+        // Whatever was vouched for may have changed meanwhile.
+        self.standby_term = None;
         self.note(Event::new(
             EventKind::Overslept,
             format!(
@@ -410,6 +426,7 @@ impl Supervisor {
             (Phase::Promoting | Phase::TakingUp, PlanResult::Done) => {
                 self.enter(Phase::Serving);
                 self.said = None;
+                self.standby_term = None;
                 self.silent_since = None;
                 self.farewell = None;
                 self.note(Event::new(EventKind::Serving, "serving: the primary and the virtual IP are here"));

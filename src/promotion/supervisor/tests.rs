@@ -238,6 +238,27 @@ fn adverts_that_come_back_end_the_asking() {
 }
 
 #[test]
+fn a_refusal_is_forgotten_when_adverts_are_heard_and_the_next_silence_is_told_in_full() {
+    let mut node = Node2::standby(Availability::Hold);
+    let silence = |node: &mut Node2| {
+        node.orders.clear();
+        node.tell(Input::Suspect);
+        node.tell(Input::Ask(Asked::Silence));
+        node.answer(peer(PeerAnswer::Primary(server(1, "node1"))));
+        node.probe(None);
+        assert!(node.supervisor.reason().is_some());
+        let told = |kind: EventKind| {
+            node.orders.iter().any(|order| matches!(order, Order::Note(event) if event.kind == kind))
+        };
+        assert!(told(EventKind::ActiveDown) && told(EventKind::Decision));
+    };
+    silence(&mut node);
+    node.tell(Input::Heard);
+    assert_eq!((node.supervisor.reason(), node.supervisor.hint()), (None, None));
+    silence(&mut node);
+}
+
+#[test]
 fn a_primary_serves_only_when_the_others_know_of_no_newer_one() {
     let mut node = Node2::new(Availability::Prefer);
     node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node2")))));
@@ -274,6 +295,36 @@ fn a_primary_that_can_ask_nobody_waits_without_the_vip() {
     node.answer(peer(PeerAnswer::Standby(server(1, "node2"))));
     node.probe(None);
     assert!(node.did(&Order::Serve { adopt: None }));
+}
+
+#[test]
+fn a_promotion_by_hand_under_its_eyes_is_word_enough_to_serve() {
+    let mut node = Node2::standby(Availability::Hold);
+    // Seen between the promotion and its epoch row: nothing vouches for it yet.
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node1")))));
+    node.answer(silent());
+    node.probe(None);
+    assert_eq!(node.supervisor.phase(), Phase::Held);
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
+    node.pass(501);
+    node.answer(silent());
+    node.probe(None);
+    assert!(node.did(&Order::Serve { adopt: None }));
+    node.tell(Input::PlanDone(PlanResult::Done));
+    // The word was for that moment: after a sleep it has to be asked again.
+    node.tell(Input::Overslept { by: Duration::from_secs(9) });
+    node.answer(silent());
+    node.probe(None);
+    assert_eq!(node.supervisor.phase(), Phase::Held);
+}
+
+#[test]
+fn a_promotion_by_hand_does_not_outweigh_a_newer_primary() {
+    let mut node = Node2::standby(Availability::Hold);
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
+    node.answer(peer(PeerAnswer::Primary(server(3, "node1"))));
+    node.probe(None);
+    assert!(node.did(&Order::Release { stop: true }));
 }
 
 #[test]
