@@ -153,14 +153,14 @@ fn prometheus(answer: &Value) -> String {
             .join(",")
     };
     let mut text = String::new();
-    let gauges: [(&str, fn(&Value) -> String); 2] = [
-        ("active", |instance| u8::from(pointed(instance, "/state") == "ACTIVE").to_string()),
-        ("priority", |instance| pointed(instance, "/priority")),
-    ];
-    for (name, value) in gauges {
+    for name in ["active", "priority"] {
         text.push_str(&format!("# TYPE pgbaton_vrrp_{name} gauge\n"));
         for instance in instances(answer) {
-            text.push_str(&format!("pgbaton_vrrp_{name}{{{}}} {}\n", labels(instance), value(instance)));
+            let value = match name {
+                "active" => u8::from(pointed(instance, "/state") == "ACTIVE").to_string(),
+                _ => pointed(instance, "/priority"),
+            };
+            text.push_str(&format!("pgbaton_vrrp_{name}{{{}}} {value}\n", labels(instance)));
         }
     }
     let names: BTreeSet<&String> = instances(answer).flat_map(counters).map(|(name, _)| name).collect();

@@ -7,7 +7,8 @@ use super::drops::Drops;
 use super::edges::{Edges, Id};
 use super::spec::{Place, Spec};
 use crate::error::{Error, Result};
-use crate::net::netlink::{Address, AddressOptions, Link};
+use crate::net::netlink::{Address, AddressOptions, Change, Link};
+use crate::net::vip;
 use crate::promotion::event::{Event, EventKind};
 use crate::settings::OnAddressLoss;
 use crate::units::Moment;
@@ -461,7 +462,17 @@ impl Instance {
 
     fn remove(&self, place: &Place, why: &str, edges: &mut Edges) {
         let address = place.vip.address;
-        match edges.netlink.delete_address(self.spec.link.index, address) {
+        let index = self.spec.link.index;
+        let removed = if place.inside || address.address().is_ipv6() {
+            edges.netlink.delete_address(index, address)
+        } else {
+            // The first address of its network: others would go with it.
+            edges.netlink.addresses().and_then(|present| {
+                let found = present.iter().find(|found| found.index == index && found.address == address);
+                found.map_or(Ok(Change::Unchanged), |found| vip::remove(&mut edges.netlink, found))
+            })
+        };
+        match removed {
             Ok(change) if change.is_change() => {
                 self.note(Event::new(EventKind::VipRemoved, format!("removed {address}: {why}")), edges);
             }

@@ -90,7 +90,7 @@ pub fn down(netlink: &mut Netlink, facts: &VipFacts) -> Result<Change> {
 
 /// Deletes an address and puts back what the kernel deletes with it: all later addresses of the same
 /// network, when the deleted one was the first (and `promote_secondaries` is off).
-fn remove(netlink: &mut Netlink, address: &Address) -> Result<Change> {
+pub fn remove(netlink: &mut Netlink, address: &Address) -> Result<Change> {
     let network = |other: &Address| {
         other.index == address.index
             && other.address != address.address

@@ -157,7 +157,7 @@ impl Check {
         let others = Others {
             nodes: nodes.iter().map(|node| (node.node.name.as_str(), node.node.address)).collect(),
             vips: &vips,
-            main: cluster.as_ref().filter(|_| !instances_only).map(|cluster| cluster.name.as_str()),
+            cluster: cluster.as_ref().map(|cluster| cluster.name.as_str()),
         };
         let instances = self.instances(raw.instance, &others);
         let daemon = self.daemon(raw.daemon);

@@ -160,8 +160,8 @@ pub(super) struct RawDaemon {
 pub(super) struct Others<'a> {
     pub(super) nodes: Vec<(&'a str, IpAddr)>,
     pub(super) vips: &'a [VipSettings],
-    /// The name of the cluster, if it has a virtual router of its own.
-    pub(super) main: Option<&'a str>,
+    /// The name of the cluster, which is that of its own virtual router.
+    pub(super) cluster: Option<&'a str>,
 }
 
 impl Check {
@@ -290,7 +290,7 @@ impl Check {
             interface: interface?,
             virtual_router_id: virtual_router_id?,
         };
-        if others.main == Some(instance.name.as_str()) {
+        if others.cluster == Some(instance.name.as_str()) {
             let name = &instance.name;
             self.wrong(span.clone(), format!("instance \"{name}\" is called like the cluster"));
         }

@@ -56,6 +56,11 @@ impl Bench {
 
     /// Starts the daemon with these `[[instance]]` tables and waits until it answers.
     pub(crate) fn pgbaton(&self, end: End, instances: &str) -> Daemon {
+        self.try_pgbaton(end, instances).unwrap_or_else(|log| panic!("no daemon:\n{log}"))
+    }
+
+    /// Starts the daemon like [`Self::pgbaton`]; if it ends before it answers, returns its log.
+    pub(crate) fn try_pgbaton(&self, end: End, instances: &str) -> Result<Daemon, String> {
         let home = self.folder.join(format!("{end:?}"));
         std::fs::create_dir_all(&home).unwrap();
         let config = home.join("pgbaton.toml");
@@ -73,9 +78,11 @@ impl Bench {
         let mut watch = Folder::new(&daemon.home);
         while daemon.try_ask("status").is_none() {
             let runs = matches!(daemon.process.0.try_wait(), Ok(None));
-            assert!(runs && watch.changed_before(deadline), "no daemon:\n{}", daemon.log());
+            if !runs || !watch.changed_before(deadline) {
+                return Err(daemon.log());
+            }
         }
-        daemon
+        Ok(daemon)
     }
 
     /// Starts keepalived with this configuration.
@@ -196,6 +203,10 @@ pub(crate) struct Daemon {
 impl Daemon {
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        self.process.pid()
     }
 
     /// Stops it in order.

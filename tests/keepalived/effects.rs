@@ -183,3 +183,42 @@ fn one_daemon_runs_every_virtual_router_of_an_interface() {
     }
     assert!(bench.has(End::A, "10.77.0.1"));
 }
+
+#[test]
+fn two_instances_may_share_a_network_that_the_interface_has_no_address_in() {
+    let bench = Bench::new("shared");
+    let x = instance("x", 51, 100, "\"10.9.0.1/24\"", "on_address_loss = \"fault\"");
+    let y = instance("y", 52, 100, "\"10.9.0.2/24\"", "on_address_loss = \"fault\"");
+    let daemon = bench.pgbaton(End::A, &(x.clone() + &y));
+    for address in ["10.9.0.1", "10.9.0.2"] {
+        bench.until(End::A, address, true);
+    }
+    for (gone, stays, left) in [("10.9.0.1", "10.9.0.2", &y), ("10.9.0.2", "10.9.0.1", &x)] {
+        daemon.reload(left);
+        bench.until(End::A, gone, false);
+        bench.until(End::A, stays, true);
+        assert!(daemon.log().contains(&format!("removed {gone}/24: no longer configured")));
+        daemon.reload(&(x.clone() + &y));
+        bench.until(End::A, gone, true);
+    }
+    assert!(!daemon.log().contains("leaving the election"), "{}", daemon.log());
+}
+
+#[test]
+fn what_the_daemon_section_asks_for_is_there_or_the_daemon_says_what_is_missing() {
+    let bench = Bench::new("realtime");
+    let more = "[daemon]\nrealtime_priority = 10\nlock_memory = true\ncpu_limit = \"2s\"\n";
+    match bench.try_pgbaton(End::A, &(one(100, "") + more)) {
+        Ok(daemon) => {
+            bench.until(End::A, VIP, true);
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid())).unwrap();
+            // proc_pid_stat(5): 40 is the real-time priority, 41 the policy; SCHED_RR is 2.
+            let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+            assert_eq!((fields[37], fields[38]), ("10", "2"));
+            let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+            let locked = status.lines().find(|line| line.starts_with("VmLck:")).unwrap();
+            assert!(!locked.ends_with(" 0 kB"), "{locked}");
+        }
+        Err(log) => assert!(log.contains("LimitRTPRIO") || log.contains("LimitMEMLOCK"), "{log}"),
+    }
+}

@@ -108,12 +108,11 @@ impl Loop {
             drop(self.notify.watchdog());
             self.watchdog = Some(now + interval);
         }
-        let state = match self.main() {
-            Some(main) => main.router().state().to_string(),
-            None => {
-                let active = self.instances.values().filter(|i| i.router().state() == State::Active).count();
-                format!("{active} of {} virtual routers Active", self.instances.len() + self.waiting.len())
-            }
+        let state = if let Some(main) = self.main() {
+            main.router().state().to_string()
+        } else {
+            let active = self.instances.values().filter(|i| i.router().state() == State::Active).count();
+            format!("{active} of {} virtual routers Active", self.instances.len() + self.waiting.len())
         };
         let (phase, reason, hint) = match &self.supervisor {
             Some(supervisor) => (
