@@ -12,6 +12,7 @@ use crate::net::vip;
 use crate::promotion::event::{Event, EventKind};
 use crate::settings::OnAddressLoss;
 use crate::units::Moment;
+use crate::vrrp::config::Config as RouterConfig;
 use crate::vrrp::event::{Event as RouterEvent, Output, Resign};
 use crate::vrrp::router::{Election, Router};
 use crate::vrrp::types::State;
@@ -184,6 +185,12 @@ impl Instance {
         }
         self.carry_out(now, edges);
         Some(usable)
+    }
+
+    /// Returns whether it has to do with this address of this interface.
+    pub(super) fn knows(&self, index: u32, ip: IpAddr) -> bool {
+        let RouterConfig { source, addresses, .. } = &self.spec.router;
+        self.spec.link.index == index && (*source == ip || addresses.contains(&ip))
     }
 
     /// Learns that an address was removed from its interface, by anyone.

@@ -378,14 +378,14 @@ impl Loop {
                 }
                 NetEvent::AddressRemoved(address) => {
                     let ip = address.address.address();
-                    for id in self.on_link(address.index) {
+                    for id in self.concerned(address.index, ip) {
                         self.act(now, id, |instance, edges| instance.address_removed(now, ip, edges));
                     }
                 }
                 NetEvent::AddressAdded(address) => {
                     look_again |= !self.waiting.is_empty() && !address.is_ours();
                     let ip = address.address.address();
-                    for id in self.on_link(address.index) {
+                    for id in self.concerned(address.index, ip) {
                         self.act(now, id, |instance, edges| instance.address_added(now, ip, edges));
                     }
                 }
@@ -410,6 +410,13 @@ impl Loop {
     fn on_link(&self, index: u32) -> Vec<Id> {
         let here = |(id, instance): (&Id, &Instance)| (instance.spec().link.index == index).then_some(*id);
         self.instances.iter().filter_map(here).collect()
+    }
+
+    /// Returns the virtual routers that an address means something to. Every renewed lease is an event, so this is
+    /// asked hundreds of times a second.
+    fn concerned(&self, index: u32, ip: IpAddr) -> Vec<Id> {
+        let concerned = |(id, instance): (&Id, &Instance)| instance.knows(index, ip).then_some(*id);
+        self.instances.iter().filter_map(concerned).collect()
     }
 
     fn names_interface(&self, name: &str) -> bool {
