@@ -8,9 +8,9 @@ BIN := target/release/pgbaton
 ARGS ?=
 
 APT := DEBIAN_FRONTEND=noninteractive apt-get
-BUILD_PACKAGES := gcc libc6-dev
+BUILD_PACKAGES := gcc libc6-dev libssl-dev pkg-config zlib1g-dev
 DEMO_PACKAGES := postgresql iproute2
-TEST_PACKAGES := $(DEMO_PACKAGES) mandoc keepalived nftables librsvg2-bin bash zsh fish
+TEST_PACKAGES := $(DEMO_PACKAGES) mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish
 
 # $(call install,packages): installs those of the packages that are missing, if the machine has apt-get.
 define install

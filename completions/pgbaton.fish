@@ -161,22 +161,24 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_sub
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -l json -d 'Print exactly one JSON document on standard output'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -s v -l verbose -d 'Say more about what is done'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote" -f -a "promote" -d 'Promote the local standby, after every guard has agreed'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -f -a "promote" -d 'Promote the local standby, after every guard has agreed'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -f -a "fence" -d 'Stop PostgreSQL for sure and keep it from starting writable'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote fence fetch-history" -f -a "fetch-history" -d 'Copy timeline history files from another server'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s D -l data-directory -d 'The data directory of the server' -r -f -a "(__fish_complete_directories)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l bin-directory -d 'The directory of `pg_ctl` and `pg_controldata`' -r -f -a "(__fish_complete_directories)"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s h -l host -d 'The directory of the server\'s Unix socket, or the address it listens on' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s h -l host -d 'The directory of the server\'s Unix socket, or the host it listens on' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s p -l port -d 'The port of the server' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s U -l user -d 'The role to connect as' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to, or a connection string' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing or not yet replayed' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "in-recovery\t'The server must be in recovery'
 system-id\t'The nodes must have one system identifier'
@@ -198,6 +200,43 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l json -d 'Print exactly one JSON document on standard output'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s D -l data-directory -d 'The data directory of the server' -r -f -a "(__fish_complete_directories)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l fast-timeout -d 'Wait this long for a fast stop [default: that of the configuration, else 5s]' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l immediate-timeout -d 'Wait this long for an immediate stop after that [default: that of the configuration, else 5s]' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l reason -d 'Write this into the mark as the reason' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l system-id -d 'Refuse unless the server is of the cluster with this system identifier' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l from -d 'Ask this node or host (default: every other node, until one answers)' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l timeline -d 'Fetch the history of this timeline, or of all that the server went through' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l to-archive -d 'Write the files into this folder, too' -r -f -a "(__fish_complete_directories)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l transport -d 'Ask in these ways, in this order' -r -f -a "replication\t'The replication protocol'
+sql\t'`pg_read_binary_file()` in SQL'
+ssh\t'SFTP'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s D -l data-directory -d 'The data directory of the local server' -r -f -a "(__fish_complete_directories)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l remote-data-directory -d 'The data directory of the other server, for SSH' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s p -l port -d 'The port of the other server' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s U -l user -d 'The role to connect as' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l timeout -d 'Give up asking one server in one way after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l no-pg-wal -d 'Don\'t write into `pg_wal` of the local data directory'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'

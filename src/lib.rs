@@ -29,6 +29,7 @@ pub mod pg;
 pub mod plan;
 pub mod promotion;
 pub mod settings;
+pub mod ssh;
 pub mod units;
 pub mod vrrp;
 pub mod watch;

@@ -4,8 +4,8 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::let_underscore_must_use,
     clippy::print_stderr,
+    clippy::let_underscore_must_use,
     clippy::print_stdout,
     clippy::similar_names,
     unreachable_pub,
@@ -21,6 +21,7 @@ mod keepalived;
 mod net;
 mod netns;
 mod pg;
+mod ssh;
 mod status;
 mod support;
 mod vrrp;

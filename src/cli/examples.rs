@@ -89,7 +89,9 @@ Examples:
 pub(super) const PG: &str = "\
 Examples:
   See whether the local standby could be promoted
-    pgbaton pg promote --dry-run";
+    pgbaton pg promote --dry-run
+  Stop the local server for sure
+    pgbaton pg fence";
 
 pub(super) const PG_PROMOTE: &str = "\
 Examples:
@@ -101,6 +103,24 @@ Examples:
     pgbaton pg promote --force proof-of-death
   Promote a server that no configuration names
     pgbaton pg promote -D /var/lib/postgresql/15/main -h /var/run/postgresql -p 5432";
+
+pub(super) const PG_FENCE: &str = "\
+Examples:
+  Stop the local PostgreSQL for sure, and keep it from starting writable
+    pgbaton pg fence
+  Stop a server that no configuration names
+    pgbaton pg fence -D /var/lib/postgresql/15/main
+  Fence another node over SSH, and show the proof
+    pgbaton pg fence --node node1 --json";
+
+pub(super) const PG_FETCH_HISTORY: &str = "\
+Examples:
+  Fetch what is missing from the other nodes into the local pg_wal
+    pgbaton pg fetch-history
+  Put the files into the archive that standbys restore from
+    pgbaton pg fetch-history --from node2 --to-archive /var/lib/archive --no-pg-wal
+  See what would be written
+    pgbaton pg fetch-history --from 192.0.2.22 -D /var/lib/postgresql/15/main --dry-run";
 
 pub(super) const CLUSTER: &str = "\
 Examples:

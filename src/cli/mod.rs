@@ -16,7 +16,7 @@ pub use cluster::{ClusterCommand, ClusterStatus};
 pub use demo::{Demo, Fault};
 pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
 pub use multicall::expand;
-pub use pg::{ForceGate, PgCommand, Promote};
+pub use pg::{Fence, FetchHistory, ForceGate, PgCommand, Promote, Timelines, Transport};
 pub use vip::{VipCommand, VipDown, VipStatus, VipUp};
 pub use vrrp::{
     CheckConfig, LogFormat, LogLevel, Resign, Run, StatsFormat, VrrpCommand, VrrpStats, VrrpStatus,
@@ -166,6 +166,8 @@ impl Command {
             Self::Vip(VipCommand::Down(_)) => "vip down",
             Self::Vip(VipCommand::Status(_)) => "vip status",
             Self::Pg(PgCommand::Promote(_)) => "pg promote",
+            Self::Pg(PgCommand::Fence(_)) => "pg fence",
+            Self::Pg(PgCommand::FetchHistory(_)) => "pg fetch-history",
             Self::Cluster(ClusterCommand::Status(_)) => "cluster status",
             Self::Demo(_) => "demo",
             Self::Generate(GenerateCommand::Man(_)) => "generate man",
@@ -236,6 +238,8 @@ mod tests {
             "vip down",
             "vip status",
             "pg promote",
+            "pg fence",
+            "pg fetch-history",
             "cluster status",
             "demo",
             "generate man d",

@@ -18,10 +18,173 @@ pub enum PgCommand {
     /// changes nothing.
     ///
     /// Works without a configuration; then the guards that need the other nodes can't be asked and must be
-    /// lifted by name with --force. The variables of libpq (PGHOST, PGDATA and so on) aren't read: they often
-    /// name the virtual IP, and this must not promote a server by accident.
+    /// lifted by name with --force. The server is found by libpq's conventions; but where a configuration
+    /// names it, PGHOST, PGPORT, PGUSER, PGDATABASE and PGSERVICE aren't read: they often name the virtual IP,
+    /// and this must not promote a server by accident. PGDATA is never read.
     #[command(after_long_help = examples::PG_PROMOTE)]
     Promote(Promote),
+    /// Stop PostgreSQL for sure and keep it from starting writable
+    ///
+    /// Removes the virtual IPs from this machine, puts standby.signal and the mark `pgbaton.needs_check` into
+    /// the data directory, and stops PostgreSQL: fast, then immediate, then by SIGKILL, until no process of
+    /// it is left. With --json the document is the proof: `stopped`, `processes_left` and `how`. Running it
+    /// twice is safe: the second run says "unchanged". Remove the mark yourself once you know that the data
+    /// is good.
+    ///
+    /// With --node NAME and the name of another machine's node, that machine is asked over SSH to fence
+    /// itself. Only a document that says so, for this node and this cluster, counts: anything else means
+    /// that the node isn't known to be fenced (exit status 69 or 75).
+    #[command(after_long_help = examples::PG_FENCE)]
+    Fence(Fence),
+    /// Copy timeline history files from another server
+    ///
+    /// Asks for the files over the replication protocol, by SQL or over SSH, checks them (names, parents,
+    /// positions, the system identifier) and writes those that are missing into `pg_wal` of this server or
+    /// into an archive folder. A file that is there with another content is never replaced: it means that
+    /// the same timeline was made twice, and the command refuses with exit status 3.
+    #[command(after_long_help = examples::PG_FETCH_HISTORY)]
+    FetchHistory(FetchHistory),
+}
+
+/// `pgbaton pg fence`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Fence {
+    /// The data directory of the server
+    #[arg(
+        short = 'D',
+        long,
+        env = "PGBATON_DATA_DIRECTORY", hide_env_values = true,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath
+    )]
+    pub data_directory: Option<PathBuf>,
+
+    /// Wait this long for a fast stop [default: that of the configuration, else 5s]
+    #[arg(long, env = "PGBATON_FAST_TIMEOUT", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
+    pub fast_timeout: Option<Duration>,
+
+    /// Wait this long for an immediate stop after that [default: that of the configuration, else 5s]
+    #[arg(long, env = "PGBATON_IMMEDIATE_TIMEOUT", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
+    pub immediate_timeout: Option<Duration>,
+
+    /// Write this into the mark as the reason
+    #[arg(long, value_name = "TEXT", default_value = "fenced by hand")]
+    pub reason: String,
+
+    /// Refuse unless the server is of the cluster with this system identifier
+    ///
+    /// When another node is fenced, the default is the system identifier of the local data directory.
+    #[arg(long, value_name = "ID")]
+    pub system_id: Option<u64>,
+
+    /// The flag of every changing command.
+    #[command(flatten)]
+    pub dry_run: DryRun,
+}
+
+/// `pgbaton pg fetch-history`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct FetchHistory {
+    /// Ask this node or host (default: every other node, until one answers)
+    #[arg(long, value_name = "NODE|HOST")]
+    pub from: Option<String>,
+
+    /// Fetch the history of this timeline, or of all that the server went through
+    #[arg(long, value_name = "N|all", value_parser = timelines, default_value = "all")]
+    pub timeline: Timelines,
+
+    /// Write the files into this folder, too
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub to_archive: Option<PathBuf>,
+
+    /// Don't write into `pg_wal` of the local data directory
+    #[arg(long, requires = "to_archive")]
+    pub no_pg_wal: bool,
+
+    /// Ask in these ways, in this order
+    #[arg(
+        long,
+        value_name = "LIST",
+        value_enum,
+        value_delimiter = ',',
+        default_value = "replication,sql,ssh"
+    )]
+    pub transport: Vec<Transport>,
+
+    /// The data directory of the local server
+    #[arg(
+        short = 'D',
+        long,
+        env = "PGBATON_DATA_DIRECTORY", hide_env_values = true,
+        value_name = "DIR",
+        value_hint = ValueHint::DirPath
+    )]
+    pub data_directory: Option<PathBuf>,
+
+    /// The data directory of the other server, for SSH
+    #[arg(long, value_name = "DIR")]
+    pub remote_data_directory: Option<PathBuf>,
+
+    /// The port of the other server
+    #[arg(short, long, env = "PGBATON_PORT", hide_env_values = true, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub port: Option<u16>,
+
+    /// The role to connect as
+    #[arg(short = 'U', long, env = "PGBATON_USER", hide_env_values = true, value_name = "ROLE")]
+    pub user: Option<String>,
+
+    /// Give up asking one server in one way after this time
+    #[arg(
+        long,
+        env = "PGBATON_TIMEOUT", hide_env_values = true,
+        value_name = "DURATION",
+        value_parser = parse::duration,
+        default_value = "10s"
+    )]
+    pub timeout: Duration,
+
+    /// The flag of every changing command.
+    #[command(flatten)]
+    pub dry_run: DryRun,
+}
+
+/// Which timelines' files are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timelines {
+    /// All that the server went through.
+    All,
+    /// This one.
+    One(std::num::NonZeroU32),
+}
+
+/// A way to get at a file of another server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
+pub enum Transport {
+    /// The replication protocol
+    Replication,
+    /// `pg_read_binary_file()` in SQL
+    Sql,
+    /// SFTP
+    Ssh,
+}
+
+impl Transport {
+    /// Returns the name as it is typed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Replication => "replication",
+            Self::Sql => "sql",
+            Self::Ssh => "ssh",
+        }
+    }
+}
+
+fn timelines(text: &str) -> Result<Timelines, String> {
+    if text == "all" {
+        return Ok(Timelines::All);
+    }
+    let number = text.parse().map_err(|_| "write a number from 1, or \"all\"".to_owned())?;
+    Ok(Timelines::One(number))
 }
 
 /// `pgbaton pg promote`
@@ -43,7 +206,7 @@ pub struct Promote {
     #[arg(long, env = "PGBATON_BIN_DIRECTORY", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub bin_directory: Option<PathBuf>,
 
-    /// The directory of the server's Unix socket, or the address it listens on
+    /// The directory of the server's Unix socket, or the host it listens on
     #[arg(short = 'h', long, env = "PGBATON_HOST", hide_env_values = true, value_name = "HOST")]
     pub host: Option<String>,
 
@@ -55,7 +218,7 @@ pub struct Promote {
     #[arg(short = 'U', long, env = "PGBATON_USER", hide_env_values = true, value_name = "ROLE")]
     pub user: Option<String>,
 
-    /// The database to connect to
+    /// The database to connect to, or a connection string
     #[arg(short = 'd', long, env = "PGBATON_DBNAME", hide_env_values = true, value_name = "DB")]
     pub dbname: Option<String>,
 

@@ -1,6 +1,6 @@
 //! The end that all changing verbs share: a plan shown, or carried out and reported.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::host::clock::Deadline;
 use crate::output::Out;
 use crate::output::report::Report;
@@ -39,7 +39,20 @@ pub(super) fn apply_with(
     deadline: Deadline,
     extra: Map<String, Value>,
 ) -> Result<()> {
-    let outcome = apply::apply(plan, world, deadline, &mut |_| {});
+    apply_then(out, plan, world, deadline, |_| (extra, None))
+}
+
+/// Like [`apply_with`], with facts that are known only when all steps are done, and the error if they aren't as wanted.
+pub(super) fn apply_then(
+    out: &Out,
+    plan: &Plan,
+    world: &mut World,
+    deadline: Deadline,
+    look: impl FnOnce(&mut World) -> (Map<String, Value>, Option<Error>),
+) -> Result<()> {
+    let mut outcome = apply::apply(plan, world, deadline, &mut |_| {});
+    let (extra, wrong) = look(world);
+    outcome.error = outcome.error.or(wrong);
     let mut report = Report::new(&plan.verb);
     report.changed = outcome.changed;
     report.warnings = outcome.warnings;

@@ -6,6 +6,8 @@ pub mod cluster_status;
 mod demo;
 mod finish;
 pub mod generate;
+mod pg_fence;
+mod pg_fetch_history;
 mod pg_promote;
 mod vip;
 mod vrrp_ask;
@@ -31,6 +33,8 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Vip(VipCommand::Down(args)) => vip::down(globals, args, out),
         Command::Vip(VipCommand::Status(args)) => vip::status(globals, args, out),
         Command::Pg(PgCommand::Promote(args)) => pg_promote::run(globals, args, out),
+        Command::Pg(PgCommand::Fence(args)) => pg_fence::run(globals, args, out),
+        Command::Pg(PgCommand::FetchHistory(args)) => pg_fetch_history::run(globals, args, out),
         Command::Cluster(ClusterCommand::Status(args)) => cluster_status::run(globals, args, out),
         Command::Demo(args) => demo::run(args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),

@@ -11,7 +11,7 @@ use crate::host::clock::Deadline;
 use crate::net::netlink::Netlink;
 use crate::net::vip;
 use crate::output::Out;
-use crate::pg::conn::{ConnSettings, Host};
+use crate::pg::conn::ConnSettings;
 use crate::pg::facts::{self, ServerFacts};
 use crate::pg::gates::{
     self, Evidence, Gate, GateVerdict, LocalView, PeerAnswer, PeerView, Policy, Verdict, VipProbe,
@@ -22,6 +22,7 @@ use crate::pg::{peer, target};
 use crate::plan::apply::{World, epoch_id};
 use crate::plan::build::{self, Promotion};
 use crate::plan::step::Intent;
+use crate::settings::libpq::{self, Params};
 use crate::settings::{self, NodeRole, PostgresSettings, Settings};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
@@ -96,37 +97,8 @@ impl Target {
         }
         let configured: Option<PostgresSettings> =
             settings.zip(me).and_then(|(settings, me)| settings.postgres_of(me));
-        let mut postgres = configured.clone().unwrap_or_else(|| {
-            let mut postgres = PostgresSettings::new(PathBuf::new());
-            let text = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-            postgres.port = text("PGPORT").and_then(|port| port.parse().ok()).unwrap_or(postgres.port);
-            postgres.user = text("PGUSER").unwrap_or(postgres.user);
-            postgres.database = text("PGDATABASE").unwrap_or(postgres.database);
-            postgres
-        });
-        if let Some(port) = args.port {
-            postgres.port = port;
-        }
-        if let Some(user) = &args.user {
-            postgres.user.clone_from(user);
-        }
-        if let Some(database) = &args.dbname {
-            postgres.database.clone_from(database);
-        }
-        let given = args
-            .host
-            .clone()
-            .or_else(|| configured.is_none().then(|| std::env::var("PGHOST").ok()).flatten());
-        let conn = match given.as_deref() {
-            None => target::local(&postgres, "pg promote"),
-            Some(folder) if folder.starts_with('/') => {
-                postgres.socket_directory = PathBuf::from(folder);
-                target::local(&postgres, "pg promote")
-            }
-            Some(host) => {
-                target::with_host(Host::Tcp(address(host)?, postgres.port), &postgres, "pg promote")
-            }
-        };
+        let postgres = configured.clone().unwrap_or_else(|| PostgresSettings::new(PathBuf::new()));
+        let conn = connection(args, &postgres, configured.is_some())?;
         let data_directory =
             args.data_directory.clone().or_else(|| configured.map(|configured| configured.data_directory));
         Ok(Self {
@@ -166,7 +138,7 @@ fn not_running(path: &std::path::Path) -> Error {
         .hint("start it as a standby first: a server that is down can't be promoted")
 }
 
-fn address(host: &str) -> Result<IpAddr> {
+pub(super) fn address(host: &str) -> Result<IpAddr> {
     use std::net::ToSocketAddrs as _;
     if let Ok(address) = host.parse() {
         return Ok(address);
@@ -180,7 +152,28 @@ fn address(host: &str) -> Result<IpAddr> {
         .ok_or_else(|| Error::new(Kind::Unreachable, format!("\"{host}\" has no address")))
 }
 
-fn hostname() -> String {
+/// Flags first, and before them what a connection string in place of the database says, as in psql.
+fn connection(args: &Promote, postgres: &PostgresSettings, configured: bool) -> Result<ConnSettings> {
+    let wrong = |error: libpq::ConninfoError| Error::new(Kind::Usage, error.to_string());
+    let mut said = match args.dbname.as_deref() {
+        Some(text) if libpq::is_conninfo(text) => libpq::parse(text).map_err(wrong)?,
+        _ => Params::default(),
+    };
+    let dbname = args.dbname.clone().filter(|text| !libpq::is_conninfo(text));
+    for (name, flag) in [
+        ("host", args.host.clone()),
+        ("port", args.port.map(|port| port.to_string())),
+        ("user", args.user.clone()),
+        ("dbname", dbname),
+    ] {
+        if let (None, Some(value)) = (said.get(name), flag) {
+            said.set(name, value).map_err(wrong)?;
+        }
+    }
+    target::named(said, postgres, configured, "pg promote")
+}
+
+pub(super) fn hostname() -> String {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     if name.is_empty() { "local".to_owned() } else { name }
 }

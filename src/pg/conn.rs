@@ -8,130 +8,17 @@
 //!
 //! Statements go by the simple protocol: several statements are one round trip, and rows are text.
 
-use super::pgpass::{PgPass, Secret, Target};
+pub use super::reach::{ConnSettings, Endpoint, Host, password_file};
+pub use super::tls::TlsFacts;
+
+use super::dial::{self, Connected, Notices};
 use crate::error::{Error, Kind};
 use crate::host::clock::Deadline;
-use postgres::config::SslMode;
-use postgres::error::DbError;
-use postgres::{Client, Config, NoTls, SimpleQueryMessage};
-use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use crate::settings::libpq::TargetSession;
+use postgres::{Client, SimpleQueryMessage};
+use std::sync::PoisonError;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-/// Where a server listens.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Host {
-    /// An address and a port.
-    Tcp(IpAddr, u16),
-    /// The folder of a Unix socket, and the port in the socket's name.
-    Unix(PathBuf, u16),
-}
-
-impl Host {
-    /// Returns the port.
-    pub const fn port(&self) -> u16 {
-        match self {
-            Self::Tcp(_, port) | Self::Unix(_, port) => *port,
-        }
-    }
-}
-
-impl std::fmt::Display for Host {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Tcp(ip @ IpAddr::V6(_), port) => write!(f, "[{ip}]:{port}"),
-            Self::Tcp(ip, port) => write!(f, "{ip}:{port}"),
-            Self::Unix(folder, port) => write!(f, "{}/.s.PGSQL.{port}", folder.display()),
-        }
-    }
-}
-
-/// How to reach a server, and as whom.
-#[derive(Debug, Clone)]
-pub struct ConnSettings {
-    /// The address or socket.
-    pub host: Host,
-    /// The role.
-    pub user: String,
-    /// The database.
-    pub dbname: String,
-    /// The password, if one is known.
-    pub password: Option<Secret>,
-    /// What `pg_stat_activity` shows, `pgbaton/<verb>`.
-    pub application_name: String,
-    /// The longest time to wait for a session, within the deadline of the call.
-    pub connect_timeout: Duration,
-    /// After this the *server* gives a statement up, so that a spent session leaves nothing running there.
-    pub statement_timeout: Duration,
-}
-
-impl ConnSettings {
-    /// Creates settings for `user` on database `postgres`, with the defaults for everything else.
-    pub fn new(host: Host, user: impl Into<String>, verb: &str) -> Self {
-        Self {
-            host,
-            user: user.into(),
-            dbname: "postgres".to_owned(),
-            password: None,
-            application_name: format!("pgbaton/{verb}"),
-            connect_timeout: Duration::from_secs(2),
-            statement_timeout: Duration::from_secs(30),
-        }
-    }
-
-    /// Finds the password as libpq would: the environment's first, else the file's.
-    #[must_use]
-    pub fn with_password_from(mut self, environment: Option<Secret>, file: Option<&PgPass>) -> Self {
-        if self.password.is_none() {
-            self.password = environment.or_else(|| file?.lookup(&self.target()).cloned());
-        }
-        self
-    }
-
-    fn target(&self) -> Target<'_> {
-        let socket = matches!(self.host, Host::Unix(..));
-        let host = match &self.host {
-            Host::Tcp(ip, _) => ip.to_string().into(),
-            Host::Unix(folder, _) => folder.to_string_lossy(),
-        };
-        Target { host, socket, port: self.host.port(), dbname: &self.dbname, user: &self.user }
-    }
-
-    fn config(&self) -> Config {
-        let mut config = Config::new();
-        match &self.host {
-            Host::Tcp(ip, port) => config.hostaddr(*ip).port(*port),
-            Host::Unix(folder, port) => config.host_path(folder).port(*port),
-        };
-        config
-            .user(&self.user)
-            .dbname(&self.dbname)
-            .application_name(&self.application_name)
-            .ssl_mode(SslMode::Disable)
-            .connect_timeout(self.connect_timeout)
-            .keepalives(true)
-            .keepalives_idle(Duration::from_secs(2))
-            .keepalives_interval(Duration::from_secs(1))
-            .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(5))
-            .options(&format!(
-                "-c search_path= -c statement_timeout={} -c default_transaction_read_only=off",
-                self.statement_timeout.as_millis()
-            ));
-        if let Some(password) = &self.password {
-            config.password(password.reveal());
-        }
-        config
-    }
-}
-
-/// Returns the password file libpq would read: `PGPASSFILE`, else `.pgpass` in the home folder.
-pub fn password_file(pgpassfile: Option<&Path>, home: Option<&Path>) -> Option<PathBuf> {
-    pgpassfile.map(Path::to_path_buf).or_else(|| home.map(|home| home.join(".pgpass")))
-}
 
 /// Why a server didn't do as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -164,6 +51,15 @@ pub enum ConnError {
     /// The commit is local only: the wait for a synchronous standby was cancelled. The server reports success.
     #[error("committed here, but not known to be on a standby: {0}")]
     NotReplicated(String),
+    /// No encrypted connection as it was asked for: a file, the handshake, the certificate.
+    #[error("{0}")]
+    Tls(String),
+    /// The connection parameters contradict themselves or can't be honoured.
+    #[error("{0}")]
+    Settings(String),
+    /// The server isn't what `target_session_attrs` asks for.
+    #[error("{0}")]
+    Unsuited(String),
     /// Anything else the server said: SQLSTATE and message.
     #[error("{1} (SQLSTATE {0})")]
     Other(String, String),
@@ -173,6 +69,20 @@ impl ConnError {
     /// Returns whether the outcome of the statement is unknown.
     pub const fn outcome_unknown(&self) -> bool {
         matches!(self, Self::Timeout(_) | Self::Lost(_))
+    }
+
+    /// Returns whether the next of several servers is worth a try; as in libpq a server that answered and said no
+    /// to this role ends the search.
+    const fn try_next(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused(_)
+                | Self::NoRoute(..)
+                | Self::Timeout(_)
+                | Self::Lost(_)
+                | Self::StartingUp(_)
+                | Self::Unsuited(_)
+        )
     }
 
     /// Returns the SQLSTATE of [`ConnError::Other`].
@@ -187,12 +97,14 @@ impl ConnError {
 impl From<ConnError> for Error {
     fn from(error: ConnError) -> Self {
         let kind = match &error {
-            ConnError::Refused(_) | ConnError::NoRoute(..) | ConnError::Timeout(_) | ConnError::Lost(_) => {
-                Kind::Unreachable
-            }
+            ConnError::Refused(_)
+            | ConnError::NoRoute(..)
+            | ConnError::Timeout(_)
+            | ConnError::Lost(_)
+            | ConnError::Unsuited(_) => Kind::Unreachable,
             ConnError::Auth(_) => Kind::Permission,
             ConnError::StartingUp(_) | ConnError::TooMany(_) => Kind::TryAgain,
-            ConnError::NotFound(_) => Kind::Config,
+            ConnError::NotFound(_) | ConnError::Tls(_) | ConnError::Settings(_) => Kind::Config,
             ConnError::Other(state, _) if state == "42501" => Kind::Permission,
             ConnError::NotReplicated(_) | ConnError::Other(..) => Kind::Failed,
         };
@@ -231,6 +143,7 @@ pub struct Session {
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
     place: String,
+    tls: Option<TlsFacts>,
     spent: Option<ConnError>,
 }
 
@@ -246,28 +159,63 @@ struct Answer {
     affected: u64,
 }
 
-/// Warnings of the statement that runs, kept for as long as it takes to look at them.
-type Notices = Arc<Mutex<Vec<DbError>>>;
-
 impl Session {
-    /// Connects, at the latest until `deadline`.
+    /// Connects to the first server that will do, at the latest until `deadline`.
+    ///
+    /// Each server gets `connect_timeout`, each address of a name too.
     pub fn connect(settings: &ConnSettings, deadline: Deadline) -> Result<Self, ConnError> {
-        let place = settings.host.to_string();
+        if let Some(flaw) = &settings.flaw {
+            return Err(ConnError::Settings(flaw.clone()));
+        }
+        if settings.target == TargetSession::PreferStandby {
+            return match Self::first(settings, TargetSession::Standby, deadline) {
+                Err(error) if error.try_next() => Self::first(settings, TargetSession::Any, deadline),
+                other => other,
+            };
+        }
+        Self::first(settings, settings.target, deadline)
+    }
+
+    fn first(settings: &ConnSettings, target: TargetSession, deadline: Deadline) -> Result<Self, ConnError> {
+        let mut last = None;
+        for endpoint in settings.endpoints() {
+            let addresses = match endpoint.addresses(deadline.within(settings.connect_timeout)) {
+                Ok(addresses) => addresses,
+                Err(error) => {
+                    last = Some(error);
+                    continue;
+                }
+            };
+            for endpoint in addresses {
+                match Self::open(settings.clone(), endpoint, target, deadline) {
+                    Err(error) if error.try_next() => last = Some(error),
+                    other => return other,
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| ConnError::Settings("no server is named".to_owned())))
+    }
+
+    fn open(
+        settings: ConnSettings,
+        endpoint: Endpoint,
+        target: TargetSession,
+        deadline: Deadline,
+    ) -> Result<Self, ConnError> {
+        let place = endpoint.host.to_string();
         let deadline = deadline.within(settings.connect_timeout);
         let (jobs, inbox) = channel::<Job>();
         let (ready, connected) = channel();
-        let config = settings.config();
-        let host = place.clone();
         let thread = std::thread::Builder::new()
             .name("sql".to_owned())
             // The daemon locks its memory: the default of 2 MiB for each would count.
             .stack_size(512 * 1024)
-            .spawn(move || live(config, &host, &ready, &inbox))
+            .spawn(move || live(&settings, &endpoint, target, &ready, &inbox))
             .map_err(|error| {
                 ConnError::Other("XX000".to_owned(), format!("can't start a thread: {error}"))
             })?;
         match connected.recv_timeout(deadline.left()) {
-            Ok(Ok(())) => Ok(Self { jobs: Some(jobs), thread: Some(thread), place, spent: None }),
+            Ok(Ok(tls)) => Ok(Self { jobs: Some(jobs), thread: Some(thread), place, tls, spent: None }),
             Ok(Err(error)) => Err(error),
             Err(RecvTimeoutError::Timeout) => Err(ConnError::Timeout(place)),
             Err(RecvTimeoutError::Disconnected) => {
@@ -292,6 +240,16 @@ impl Session {
     /// Returns the address or socket, for messages.
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// Returns what is known of the encryption; `None` when there is none.
+    pub const fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
+    /// Returns when the server's certificate expires, in seconds since 1970.
+    pub fn peer_certificate_not_after(&self) -> Option<i64> {
+        self.tls.as_ref()?.peer_certificate_not_after
     }
 
     /// Returns why this session can't be used any more.
@@ -339,28 +297,27 @@ impl Session {
 }
 
 /// The life of a session's thread: connect, then one job after another until nobody asks any more.
-fn live(mut config: Config, place: &str, ready: &Sender<Result<(), ConnError>>, inbox: &Receiver<Job>) {
+fn live(
+    settings: &ConnSettings,
+    endpoint: &Endpoint,
+    target: TargetSession,
+    ready: &Sender<Result<Option<TlsFacts>, ConnError>>,
+    inbox: &Receiver<Job>,
+) {
+    let place = endpoint.host.to_string();
     let notices = Notices::default();
-    let kept = Arc::clone(&notices);
-    config.notice_callback(move |notice| {
-        let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // Bounded: a statement may raise any number of notices.
-        if kept.len() < 64 {
-            kept.push(notice);
-        }
-    });
-    let mut client = match config.connect(NoTls) {
-        Ok(client) => client,
+    let Connected { mut client, tls } = match dial::connect(settings, endpoint, target, &notices) {
+        Ok(connected) => connected,
         Err(error) => {
-            ready.send(Err(classify(&error, place))).unwrap_or_default();
+            ready.send(Err(error)).unwrap_or_default();
             return;
         }
     };
-    if ready.send(Ok(())).is_err() {
+    if ready.send(Ok(tls)).is_err() {
         return;
     }
     for job in inbox {
-        let result = run(&mut client, &job.sql, place, &notices);
+        let result = run(&mut client, &job.sql, &place, &notices);
         // Nobody waits when the deadline has passed.
         job.answer.send(result).unwrap_or_default();
     }
@@ -368,7 +325,7 @@ fn live(mut config: Config, place: &str, ready: &Sender<Result<(), ConnError>>, 
 
 fn run(client: &mut Client, sql: &str, place: &str, notices: &Notices) -> Result<Answer, ConnError> {
     notices.lock().unwrap_or_else(PoisonError::into_inner).clear();
-    let messages = client.simple_query(sql).map_err(|error| classify(&error, place))?;
+    let messages = client.simple_query(sql).map_err(|error| dial::classify(&error, place))?;
     // A cancelled wait for a standby is told as a warning only, followed by success. The text is translated, so
     // the place in the server's source is what it is known by.
     let notices = notices.lock().unwrap_or_else(PoisonError::into_inner);
@@ -390,42 +347,11 @@ fn run(client: &mut Client, sql: &str, place: &str, notices: &Notices) -> Result
     Ok(answer)
 }
 
-fn classify(error: &postgres::Error, place: &str) -> ConnError {
-    if let Some(db) = error.as_db_error() {
-        let message = db.message().to_owned();
-        return match db.code().code() {
-            "57P03" => ConnError::StartingUp(message),
-            "57P01" | "57P02" | "57P05" => ConnError::Lost(message),
-            "53300" => ConnError::TooMany(message),
-            "3D000" => ConnError::NotFound(message),
-            code if code.starts_with("28") => ConnError::Auth(message),
-            code if code.starts_with("08") => ConnError::Lost(message),
-            code => ConnError::Other(code.to_owned(), message),
-        };
-    }
-    let source = std::error::Error::source(error);
-    if let Some(io) = source.and_then(|source| source.downcast_ref::<std::io::Error>()) {
-        use std::io::ErrorKind as Io;
-        return match io.kind() {
-            Io::ConnectionRefused | Io::NotFound => ConnError::Refused(place.to_owned()),
-            Io::TimedOut => ConnError::Timeout(place.to_owned()),
-            Io::HostUnreachable | Io::NetworkUnreachable | Io::AddrNotAvailable => {
-                ConnError::NoRoute(place.to_owned(), io.to_string())
-            }
-            Io::PermissionDenied => ConnError::Auth(format!("{place}: {io}")),
-            _ => ConnError::Lost(io.to_string()),
-        };
-    }
-    let text = source.map_or_else(|| error.to_string(), ToString::to_string);
-    match error.to_string() {
-        said if said.starts_with("authentication") || text.contains("password") => ConnError::Auth(text),
-        _ => ConnError::Lost(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::pgpass::{PgPass, Secret};
     use super::*;
+    use std::time::Duration;
 
     fn socket(folder: &str) -> ConnSettings {
         ConnSettings::new(Host::Unix(folder.into(), 5432), "baton", "test")

@@ -6,7 +6,7 @@ use super::server::{DataDirectory, StopReport};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::host::files::{self, Owner};
-use crate::plan::step::Intent;
+use crate::plan::step::{Intent, NeedsCheck};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -14,6 +14,9 @@ use std::time::Duration;
 pub const INTENT_FILE: &str = "pgbaton.intent";
 const INTENT_MODE: u32 = 0o600;
 const INTENT_LIMIT: u64 = 4096;
+
+/// The name of the mark that a fenced server's data directory carries.
+pub const NEEDS_CHECK_FILE: &str = "pgbaton.needs_check";
 
 /// The local server.
 #[derive(Debug)]
@@ -87,6 +90,28 @@ impl LocalServer {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Marks the data directory as needing a check, durably.
+    pub fn write_needs_check(&self, mark: &NeedsCheck) -> Result<()> {
+        let text = serde_json::to_vec(mark)
+            .map_err(|error| Error::failed("can't write the mark \"needs check\"").detail(error))?;
+        let path = self.data.path().join(NEEDS_CHECK_FILE);
+        files::write_atomic_as(&path, &text, INTENT_MODE, Owner::LikeDirectory)
+    }
+
+    /// Reads the mark; another node's (it travels with a copied data directory) is not ours. A mark that can't be
+    /// read is still one.
+    pub fn read_needs_check(&self) -> Result<Option<NeedsCheck>> {
+        let path = self.data.path().join(NEEDS_CHECK_FILE);
+        let Some(text) = files::read_optional(&path, INTENT_LIMIT)? else { return Ok(None) };
+        let mark = serde_json::from_slice::<NeedsCheck>(&text).unwrap_or_else(|_| NeedsCheck {
+            schema: 0,
+            node: self.node.clone(),
+            at: 0,
+            reason: format!("{} can't be read", path.display()),
+        });
+        Ok((mark.node == self.node).then_some(mark))
     }
 
     /// Returns where a timeline begins, from its history file; the first one begins at the beginning.

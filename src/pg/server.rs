@@ -6,10 +6,10 @@
 //! it is left in the data folder.
 
 use super::history::History;
-use super::lsn::Timeline;
+use super::lsn::{SystemId, Timeline};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{Deadline, now};
-use crate::host::files::{Owner, read_optional, sync_directory, write_atomic_as};
+use crate::host::files::{Owner, read_limited, read_optional, sync_directory, write_atomic_as};
 use crate::host::process::{Pidfd, find_by_cwd, run_spawn};
 use crate::host::spawn::Spawn;
 use crate::host::user;
@@ -196,6 +196,17 @@ impl DataDirectory {
     /// Returns the user the cluster belongs to.
     pub const fn owner(&self) -> u32 {
         self.uid
+    }
+
+    /// Returns the cluster's system identifier: the first eight octets of the control file, in every version.
+    pub fn system_id(&self) -> Result<SystemId> {
+        let path = self.path.join("global/pg_control");
+        let bytes = read_limited(&path, 64 * 1024)?;
+        let first: Option<[u8; 8]> = bytes.first_chunk().copied();
+        let id = first.map(u64::from_ne_bytes).filter(|id| *id != 0);
+        id.map(SystemId).ok_or_else(|| {
+            Error::failed("the control file holds no system identifier").detail(path.display())
+        })
     }
 
     /// Returns the postmaster that runs on this folder, verified: the process of the lock file exists, is a server and

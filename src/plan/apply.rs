@@ -12,9 +12,10 @@ use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
 use crate::net::vip::Announcer;
 use crate::output::report::{StepReport, StepStatus};
 use crate::pg::epoch::{self, Epoch};
+use crate::pg::histories::{self, Stored};
 use crate::pg::local::LocalServer;
 use crate::pg::promote::{self, Promoted, Recorded};
-use crate::pg::server::Stopped;
+use crate::pg::server::{StopReport, Stopped};
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
@@ -79,6 +80,8 @@ pub struct World {
     announcers: Vec<(Link, InterfaceAddress, Announcer)>,
     /// What the promote step of this run found.
     promoted: Option<Promoted>,
+    /// What the stop step came to.
+    stopped: Option<StopReport>,
 }
 
 impl World {
@@ -98,6 +101,11 @@ impl World {
             Error::config("no PostgreSQL is configured")
                 .hint("add a [postgres] section with data_directory, or pass --data-directory")
         })
+    }
+
+    /// Returns what the stop of the server came to; `None` when this plan didn't stop it.
+    pub const fn stopped(&self) -> Option<StopReport> {
+        self.stopped
     }
 
     /// Returns the netlink socket.
@@ -201,7 +209,18 @@ impl World {
                     Stopped::Killed => "SIGKILL",
                 };
                 let detail = format!("{how}; {} processes killed, none is left", report.killed);
+                self.stopped = Some(report);
                 Ok(Applied { changed: report.changed(), detail: Some(detail) })
+            }
+            Step::MarkNeedsCheck(mark) => {
+                self.server()?.write_needs_check(mark)?;
+                Ok(Applied::changed(crate::pg::local::NEEDS_CHECK_FILE))
+            }
+            Step::WriteHistory { timeline, folder, content } => {
+                match histories::store(folder, *timeline, content)? {
+                    Stored::Written => Ok(Applied::changed(format!("{} octets", content.len()))),
+                    Stored::Unchanged => Ok(Applied::unchanged("the same file is there")),
+                }
             }
         }
     }

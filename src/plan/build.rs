@@ -3,7 +3,7 @@
 //! The orders here are invariants (the VIP goes up last and down first; the intent is written before the
 //! promotion; the epoch row is committed before the VIP): see `pgbaton-protocol(7)` for why.
 
-use super::step::Intent;
+use super::step::{Intent, NeedsCheck};
 use super::{Plan, Step};
 use crate::units::InterfaceAddress;
 use std::time::Duration;
@@ -158,6 +158,38 @@ pub fn release(vips: &[Vip], stop: Option<StopBounds>) -> Plan {
     plan
 }
 
+/// What a fencing is built from.
+#[derive(Debug, Clone)]
+pub struct Fencing {
+    /// What will be written into the data directory.
+    pub mark: NeedsCheck,
+    /// Whether the data directory is marked already.
+    pub marked: bool,
+    /// Whether `standby.signal` is in place.
+    pub protected: bool,
+    /// Whether any process of the server is alive.
+    pub running: bool,
+    /// How long the stop may take.
+    pub stop: StopBounds,
+}
+
+/// Plans `pg fence`: virtual IPs first; then no start is writable any more; then the server ends.
+///
+/// The protection comes before the stop: a service manager may start the server again the moment it is gone.
+pub fn fence(facts: &Fencing, vips: &[(Vip, VipSeen)]) -> Plan {
+    let mut plan = Plan::new("pg fence", format!("PostgreSQL on {} is stopped and fenced", facts.mark.node));
+    for (vip, seen) in vips {
+        remove_address(&mut plan, vip, Some(seen));
+    }
+    plan.step(Step::ProtectStart, facts.protected.then(|| "standby.signal is in place".to_owned()));
+    plan.step(Step::MarkNeedsCheck(facts.mark.clone()), facts.marked.then(|| "it is marked".to_owned()));
+    plan.step(
+        Step::StopServer { fast: facts.stop.fast, immediate: facts.stop.immediate },
+        (!facts.running).then(|| "no process of it is alive".to_owned()),
+    );
+    plan
+}
+
 fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
     if facts.in_recovery {
         plan.step(
@@ -292,6 +324,17 @@ mod tests {
             .map(|item| item.step.name())
             .collect();
         assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "clear-intent", "checkpoint"]);
+    }
+
+    #[test]
+    fn a_fence_drops_the_vip_then_forbids_a_writable_start_and_only_then_stops() {
+        let stop = StopBounds { fast: Duration::from_secs(5), immediate: Duration::from_secs(1) };
+        let mark = NeedsCheck { schema: 1, node: "node1".to_owned(), at: 1, reason: "test".to_owned() };
+        let facts = Fencing { mark, marked: false, protected: false, running: true, stop };
+        let plan = fence(&facts, &[(vip(), VipSeen { present: true })]);
+        assert_eq!(names(&plan), ["remove-address", "protect-start", "mark-needs-check", "stop-server"]);
+        let done = Fencing { marked: true, protected: true, running: false, ..facts };
+        assert!(!fence(&done, &[(vip(), VipSeen::default())]).changes());
     }
 
     #[test]

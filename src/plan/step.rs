@@ -1,9 +1,11 @@
 //! The steps a plan is made of, as data: each can be shown, serialised, done twice without harm.
 
 use crate::pg::epoch::{PromotionId, Term};
+use crate::pg::lsn::Timeline;
 use crate::units::InterfaceAddress;
 use serde::Serialize;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One step. Doing it when it is already done changes nothing.
@@ -76,6 +78,31 @@ pub enum Step {
         #[serde(serialize_with = "as_millis")]
         immediate: Duration,
     },
+    /// Marks the data as "needs check": somebody has to look before it may be a primary again.
+    MarkNeedsCheck(NeedsCheck),
+    /// Writes one timeline history file into a folder, whole or not at all.
+    WriteHistory {
+        /// The timeline; the file's name follows from it.
+        timeline: Timeline,
+        /// The folder: `pg_wal` or an archive.
+        folder: PathBuf,
+        /// The content, octet by octet as the other server has it.
+        #[serde(skip)]
+        content: Vec<u8>,
+    },
+}
+
+/// Why the data of a fenced server must be looked at before it may be a primary again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct NeedsCheck {
+    /// The version of this document's form.
+    pub schema: u32,
+    /// The node that was fenced; another node's mark (copied with its data folder) is not ours.
+    pub node: String,
+    /// When: seconds since 1970 by that node's wall clock.
+    pub at: u64,
+    /// Why, in words.
+    pub reason: String,
 }
 
 /// What is written down before a promotion and becomes the epoch row after it.
@@ -105,6 +132,8 @@ impl Step {
             Self::ClearIntent => "clear-intent",
             Self::Checkpoint => "checkpoint",
             Self::StopServer { .. } => "stop-server",
+            Self::MarkNeedsCheck(_) => "mark-needs-check",
+            Self::WriteHistory { .. } => "write-history",
         }
     }
 
@@ -160,6 +189,12 @@ impl fmt::Display for Step {
                 fast.as_secs_f32(),
                 immediate.as_secs_f32()
             ),
+            Self::MarkNeedsCheck(mark) => {
+                write!(f, "mark the data directory as needing a check: {}", mark.reason)
+            }
+            Self::WriteHistory { timeline, folder, .. } => {
+                write!(f, "write {} into {}", timeline.history_file_name(), folder.display())
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::problem::{Problem, Problems, nearest};
 use super::value::{Check, Value};
 use super::{
     Availability, Checksum, ClusterSettings, GuardSettings, Node, NodeRole, PostgresSettings, Settings,
-    VipSettings, VrrpSettings,
+    SshSettings, VipSettings, VrrpSettings,
 };
 use crate::error::{Error, Result};
 use crate::units::InterfaceAddress;
@@ -38,6 +38,8 @@ struct RawFile {
     #[serde(default)]
     guard: RawGuard,
     #[serde(default)]
+    ssh: RawSsh,
+    #[serde(default)]
     instance: Vec<Spanned<RawInstance>>,
     #[serde(default)]
     daemon: RawDaemon,
@@ -61,6 +63,9 @@ struct RawNode {
     data_directory: Value<String>,
     port: Value<i64>,
     socket_directory: Value<String>,
+    ssh_host_key_alias: Value<String>,
+    conninfo: Value<String>,
+    tls_name: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -98,6 +103,7 @@ struct RawPostgres {
     stop_timeout: Value<String>,
     promote_timeout: Value<String>,
     connect_timeout: Value<String>,
+    conninfo: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -106,6 +112,17 @@ struct RawGuard {
     availability: Value<String>,
     ask_timeout: Value<String>,
     max_lag: Value<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSsh {
+    user: Value<String>,
+    port: Value<i64>,
+    identity_file: Value<String>,
+    known_hosts: Value<String>,
+    connect_timeout: Value<String>,
+    remote_command: Value<String>,
 }
 
 /// Reads the text of a file; `name` is the file's name in error messages.
@@ -162,6 +179,7 @@ impl Check {
         let instances = self.instances(raw.instance, &others);
         let daemon = self.daemon(raw.daemon);
         let guard = self.guard(raw.guard);
+        let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
         if let (Some(span), Some((None, _))) = (directory_span, &postgres)
             && let Some(node) = nodes.iter().find(unplaced)
@@ -187,6 +205,7 @@ impl Check {
             vips,
             postgres,
             guard,
+            ssh,
             instances,
             daemon,
             warnings: Vec::new(),
@@ -264,6 +283,9 @@ impl Check {
             data_directory: self.path("data_directory", raw.data_directory),
             port: self.integer("node", "port", raw.port),
             socket_directory: self.path("socket_directory", raw.socket_directory),
+            ssh_host_key_alias: self.text("ssh_host_key_alias", raw.ssh_host_key_alias),
+            conninfo: self.conninfo(raw.conninfo),
+            tls_name: self.text("tls_name", raw.tls_name),
             name: name?,
             address: address?,
         };
@@ -416,6 +438,8 @@ impl Check {
             connect_timeout: self
                 .above_zero("connect_timeout", raw.connect_timeout)
                 .unwrap_or(base.connect_timeout),
+            conninfo: self.conninfo(raw.conninfo),
+            tls_name: None,
         };
         (self.problems.len() == before).then_some((directory, postgres))
     }
@@ -428,6 +452,20 @@ impl Check {
                 .unwrap_or(defaults.availability),
             ask_timeout: self.above_zero("ask_timeout", raw.ask_timeout).unwrap_or(defaults.ask_timeout),
             max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
+        }
+    }
+
+    fn ssh(&mut self, raw: RawSsh) -> SshSettings {
+        let defaults = SshSettings::default();
+        SshSettings {
+            user: self.text("user", raw.user),
+            port: self.integer("ssh", "port", raw.port),
+            identity_file: self.path("identity_file", raw.identity_file),
+            known_hosts: self.path("known_hosts", raw.known_hosts),
+            connect_timeout: self.above_zero("connect_timeout", raw.connect_timeout),
+            remote_command: self
+                .text("remote_command", raw.remote_command)
+                .unwrap_or(defaults.remote_command),
         }
     }
 
@@ -488,6 +526,7 @@ mod tests {
             ("vip", fields::<RawVip>()),
             ("postgres", fields::<RawPostgres>()),
             ("guard", fields::<RawGuard>()),
+            ("ssh", fields::<RawSsh>()),
             ("instance", fields::<RawInstance>()),
             ("daemon", fields::<RawDaemon>()),
         ] {

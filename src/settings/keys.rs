@@ -217,6 +217,30 @@ pub const SECTIONS: &[Section] = &[
                 example: "\"/var/run/postgresql\"",
                 doc: "The directory of the Unix socket on this node, if it is another than on the others.",
             },
+            Key {
+                name: "ssh_host_key_alias",
+                form: Form::Text,
+                default: Default::Found("the name of the node"),
+                example: "\"node1\"",
+                doc: "The name that the node's SSH host key has in known_hosts. A name, not the address: \
+                      addresses move between machines.",
+            },
+            Key {
+                name: "conninfo",
+                form: Form::Text,
+                default: Default::Found("conninfo of [postgres]"),
+                example: "\"sslcert=/etc/pgbaton/node1.crt sslkey=/etc/pgbaton/node1.key\"",
+                doc: "Connection parameters for the server of this node; each comes before the same one in \
+                      conninfo of [postgres].",
+            },
+            Key {
+                name: "tls_name",
+                form: Form::Text,
+                default: Default::Found("address of the node"),
+                example: "\"node1.example.com\"",
+                doc: "The host name in the certificate of this node's server, for sslmode=verify-full. The \
+                      connection is made to the address all the same: no name is looked up.",
+            },
         ],
     },
     Section {
@@ -397,6 +421,15 @@ pub const SECTIONS: &[Section] = &[
                 example: "\"1s\"",
                 doc: "How long one connection attempt may take, until the server has answered.",
             },
+            Key {
+                name: "conninfo",
+                form: Form::Text,
+                default: Default::Found("what libpq's variables for TLS and passwords say"),
+                example: "\"sslmode=verify-full sslrootcert=/etc/pgbaton/root.crt\"",
+                doc: "More connection parameters, as libpq writes them, for every connection to the own server \
+                      and to those of the others. Host, port, role and database have keys of their own; a \
+                      password belongs into a password file. See CONNECTIONS in pgbaton(8).",
+            },
         ],
     },
     Section {
@@ -426,6 +459,56 @@ pub const SECTIONS: &[Section] = &[
                 default: Default::Found("no limit"),
                 example: "\"16MB\"",
                 doc: "The most write-ahead log that a standby may lack and still be promoted.",
+            },
+        ],
+    },
+    Section {
+        name: "ssh",
+        repeated: false,
+        doc: "How the other nodes are reached over SSH. The table may be absent; what isn't said here is taken \
+              from ~/.ssh/config and /etc/ssh/ssh_config, without their Match and Include. Host keys must be known, and no password is ever sent.",
+        keys: &[
+            Key {
+                name: "user",
+                form: Form::Text,
+                default: Default::Found("ssh_config, else the user who runs pgbaton"),
+                example: "\"root\"",
+                doc: "The user at the other end.",
+            },
+            Key {
+                name: "port",
+                form: Form::Integer(1, 65_535),
+                default: Default::Found("ssh_config, else 22"),
+                example: "22",
+                doc: "The port of the SSH server.",
+            },
+            Key {
+                name: "identity_file",
+                form: Form::Path,
+                default: Default::Found("the agent's keys, then ssh_config's, then ~/.ssh/id_*"),
+                example: "\"/root/.ssh/pgbaton_ed25519\"",
+                doc: "The private key, without a passphrase. When it is set, the agent isn't asked.",
+            },
+            Key {
+                name: "known_hosts",
+                form: Form::Path,
+                default: Default::Found("ssh_config, else ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts"),
+                example: "\"/etc/pgbaton/known_hosts\"",
+                doc: "The file of known host keys. Nothing is ever added to it.",
+            },
+            Key {
+                name: "connect_timeout",
+                form: Form::Duration,
+                default: Default::Found("ssh_config, else 3s"),
+                example: "\"3s\"",
+                doc: "How long the connection may take.",
+            },
+            Key {
+                name: "remote_command",
+                form: Form::Text,
+                default: Default::Value("\"pgbaton\""),
+                example: "\"sudo -n pgbaton\"",
+                doc: "What runs pgbaton at the other end; arguments are added to it.",
             },
         ],
     },

@@ -7,6 +7,7 @@
 mod file;
 mod instance;
 pub mod keys;
+pub mod libpq;
 pub mod parse;
 mod problem;
 mod shape;
@@ -16,6 +17,7 @@ mod value;
 
 use crate::error::{Error, Kind, Result};
 use crate::units::InterfaceAddress;
+use libpq::Params;
 use parse::Lease;
 
 pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
@@ -51,6 +53,8 @@ pub struct Settings {
     pub postgres: Option<PostgresSettings>,
     /// What a promotion must know first.
     pub guard: GuardSettings,
+    /// How the other nodes are reached over SSH.
+    pub ssh: SshSettings,
     /// Further virtual routers, which only elect and move their addresses.
     pub instances: Vec<InstanceSettings>,
     /// The daemon as a process.
@@ -87,6 +91,12 @@ pub struct Node {
     pub port: Option<u16>,
     /// The directory of the Unix socket, if it is another than on the others.
     pub socket_directory: Option<PathBuf>,
+    /// The name its SSH host key is known by; `None`: the node's name.
+    pub ssh_host_key_alias: Option<String>,
+    /// Connection parameters of this node's server, before those of all.
+    pub conninfo: Params,
+    /// The host name in the certificate of this node's server, if that isn't the address.
+    pub tls_name: Option<String>,
 }
 
 /// Whether a node may become the primary.
@@ -188,6 +198,10 @@ pub struct PostgresSettings {
     pub promote_timeout: Duration,
     /// How long a connection attempt may take, until the server has answered.
     pub connect_timeout: Duration,
+    /// More connection parameters: TLS, timeouts, options; never where the server is.
+    pub conninfo: Params,
+    /// The host name in the server's certificate, if that isn't the address.
+    pub tls_name: Option<String>,
 }
 
 impl PostgresSettings {
@@ -205,6 +219,8 @@ impl PostgresSettings {
             stop_timeout: Duration::from_secs(5),
             promote_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
+            conninfo: Params::default(),
+            tls_name: None,
         }
     }
 }
@@ -233,6 +249,36 @@ pub enum Availability {
     Hold,
     /// Silence is taken for death; two primaries and lost transactions are possible.
     Prefer,
+}
+
+/// How the other nodes are reached over SSH; what is `None` is `ssh_config(5)`'s to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshSettings {
+    /// The user at the other end.
+    pub user: Option<String>,
+    /// The port.
+    pub port: Option<u16>,
+    /// The private key; with it the agent isn't asked.
+    pub identity_file: Option<PathBuf>,
+    /// The file of known host keys, instead of the user's and the machine's.
+    pub known_hosts: Option<PathBuf>,
+    /// How long a connection may take.
+    pub connect_timeout: Option<Duration>,
+    /// What runs pgbaton at the other end: a command line, to which arguments are added.
+    pub remote_command: String,
+}
+
+impl Default for SshSettings {
+    fn default() -> Self {
+        Self {
+            user: None,
+            port: None,
+            identity_file: None,
+            known_hosts: None,
+            connect_timeout: None,
+            remote_command: "pgbaton".to_owned(),
+        }
+    }
 }
 
 /// What the command line says about the configuration.
@@ -340,6 +386,8 @@ impl Settings {
         if let Some(directory) = &node.socket_directory {
             postgres.socket_directory.clone_from(directory);
         }
+        postgres.conninfo = node.conninfo.clone().over(&postgres.conninfo);
+        postgres.tls_name.clone_from(&node.tls_name);
         Some(postgres)
     }
 

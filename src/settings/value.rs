@@ -3,6 +3,7 @@
 //! Pure, like everything under [`Settings::from_toml`](super::Settings::from_toml).
 
 use super::keys::{Form, section};
+use super::libpq::{self, Params};
 use super::parse;
 use super::problem::{Problem, Problems, nearest};
 use crate::units::InterfaceAddress;
@@ -14,6 +15,19 @@ use toml::Spanned;
 
 /// `IFNAMSIZ` less the final zero.
 const LONGEST_INTERFACE_NAME: usize = 15;
+
+/// What a connection string in the file can't say, and where it is said.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("host", "a server is reached at the address of its node, or by socket_directory"),
+    ("hostaddr", "a server is reached at the address of its node, or by socket_directory"),
+    ("port", "the port has a key of its own: port = 5432"),
+    ("user", "the role has a key of its own: user = \"postgres\""),
+    ("dbname", "the database has a key of its own: database = \"postgres\""),
+    ("password", "keep it in a password file that only its user may read: passfile=/path"),
+    ("service", "write the parameters themselves: the nodes are listed in this file"),
+    ("servicefile", "write the parameters themselves: the nodes are listed in this file"),
+    ("target_session_attrs", "pgbaton looks at every node and decides itself"),
+];
 
 /// A value that may be absent, with its place.
 pub(super) type Value<T> = Option<Spanned<T>>;
@@ -178,6 +192,25 @@ impl Check {
             return None;
         }
         Some(value.into_inner())
+    }
+
+    /// Reads connection parameters that may stand in the file.
+    pub(super) fn conninfo(&mut self, value: Value<String>) -> Params {
+        let Some(value) = value else { return Params::default() };
+        let params = match libpq::parse(value.get_ref()).and_then(|params| params.check().map(|()| params)) {
+            Ok(params) => params,
+            Err(error) => {
+                self.wrong(value.span(), format!("conninfo: {error}"));
+                return Params::default();
+            }
+        };
+        for (name, instead) in ELSEWHERE {
+            if params.get(name).is_some() {
+                let problem = Problem::at(value.span(), format!("conninfo: {name} can't be said here"));
+                self.problems.add(problem.hint(*instead));
+            }
+        }
+        params
     }
 
     pub(super) fn interface(&mut self, key: &str, value: Value<String>) -> Option<String> {

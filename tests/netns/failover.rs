@@ -129,8 +129,8 @@ fn assert_handed_over(stage: &Stage, writer: pgbaton::demo::client::Writer, aske
     .output()
     .unwrap();
     let text = String::from_utf8_lossy(&control.stdout).into_owned();
-    let state = text.lines().find(|line| line.starts_with("Database cluster state")).unwrap();
-    assert!(state.ends_with("shut down"), "a fast stop leaves a clean server: {state}");
+    let ended = text.lines().find(|line| line.starts_with("Database cluster state")).unwrap();
+    assert!(ended.ends_with("shut down"), "a fast stop leaves a clean server: {ended}");
     let ledger = writer.finish();
     let verdict = stage.verify(&ledger, "node2");
     assert_eq!(verdict.lost, 0, "a planned hand-over loses nothing: {verdict:?}");

@@ -97,7 +97,8 @@ impl Drop for Folder {
     }
 }
 
-fn give(path: &Path) {
+/// Gives a file to the server's user.
+pub(crate) fn give(path: &Path) {
     if let Some((uid, gid)) = run_as() {
         std::os::unix::fs::chown(path, Some(uid), Some(gid)).unwrap();
     }
@@ -244,9 +245,13 @@ impl Cluster {
     pub(crate) fn start(&self) {
         let log = self.folder.path().join("log");
         let mut start = tool("pg_ctl");
-        start.args(["start", "-w", "-s", "-t", "60", "-D"]).arg(self.data()).arg("-l").arg(&log);
+        // pg_ctl's own wait looks ten times a second.
+        start.args(["start", "-W", "-s", "-D"]).arg(self.data()).arg("-l").arg(&log);
         let status = start.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
         assert!(status.success(), "{} doesn't start:\n{}", self.name, self.log());
+        wait_for(&format!("{} to accept connections", self.name), || {
+            Session::connect(&self.settings(), long()).is_ok()
+        });
     }
 
     /// Returns settings to connect as the superuser.

@@ -89,6 +89,7 @@ fn program(root: &Command, verbs: &[Verb<'_>]) -> String {
     page.section("OPTIONS");
     options(&mut page, root.get_arguments().collect());
     exit_status(&mut page);
+    super::connections::sections(&mut page);
     page.section("ENVIRONMENT");
     let mut seen: Vec<(String, Vec<String>)> = Vec::new();
     for command in std::iter::once(root).chain(verbs.iter().map(|verb| verb.command)) {
@@ -108,6 +109,8 @@ fn program(root: &Command, verbs: &[Verb<'_>]) -> String {
         page.text(&format!("The value of {} where the flag isn't given.", flags.join(" or ")));
     }
     terminal_variables(&mut page);
+    page.item(&format!("{}, {}, {}...", bold("PGHOST"), bold("PGPASSFILE"), bold("PGSSLMODE")));
+    page.text("The variables of libpq, as far as CONNECTIONS above says.");
     files(&mut page);
     examples(&mut page, root);
     page.section("SEE ALSO");

@@ -2,6 +2,7 @@
 //!
 //! The committed copies in `man/` and `completions/` come from the same functions; a test compares them.
 
+mod connections;
 mod man;
 mod roff;
 
@@ -14,6 +15,7 @@ use clap::CommandFactory as _;
 use std::io::ErrorKind;
 use std::path::Path;
 
+pub use connections::LEAST_RIGHTS;
 pub use man::pages;
 
 /// A file to be written: its name and its text.
