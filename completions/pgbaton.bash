@@ -1068,7 +1068,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__vrrp__subcmd__stats)
-            opts="-q -v -h --timeout --config --node --json --quiet --verbose --color --help"
+            opts="-q -v -h --timeout --format --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1076,6 +1076,10 @@ _pgbaton() {
             case "${prev}" in
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human prometheus" -- "${cur}"))
                     return 0
                     ;;
                 --config)

@@ -82,6 +82,8 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l timeout -d 'Give up when the daemon hasn\'t answered after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l format -d 'Write the counters in this form' -r -f -a "human\t'As a table'
+prometheus\t'In the text format of Prometheus'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'

@@ -17,6 +17,7 @@ mod cli;
 mod configs;
 mod docs;
 mod golden;
+mod keepalived;
 mod net;
 mod netns;
 mod pg;

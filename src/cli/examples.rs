@@ -38,7 +38,9 @@ Examples:
 pub(super) const VRRP_STATS: &str = "\
 Examples:
   Show the counters
-    pgbaton vrrp stats";
+    pgbaton vrrp stats
+  Hand them to the textfile collector of Prometheus
+    pgbaton vrrp stats --format prometheus > /var/lib/prometheus/node-exporter/pgbaton.prom";
 
 pub(super) const VRRP_RESIGN: &str = "\
 Examples:

@@ -20,7 +20,9 @@ pub use multicall::expand;
 pub use pg::{Fence, FetchHistory, ForceGate, PgCommand, Promote, Timelines, Transport};
 pub use rebuild::{Compression, RebuildForce, RebuildMethod, RebuildStandby};
 pub use vip::{VipCommand, VipDown, VipStatus, VipUp};
-pub use vrrp::{CheckConfig, LogFormat, LogLevel, Resign, Run, VrrpCommand, VrrpStats, VrrpStatus};
+pub use vrrp::{
+    CheckConfig, LogFormat, LogLevel, Resign, Run, StatsFormat, VrrpCommand, VrrpStats, VrrpStatus,
+};
 
 use crate::settings::Overrides;
 use clap::builder::styling::{AnsiColor, Styles};

@@ -15,8 +15,12 @@ pub enum VrrpCommand {
     /// virtual IP when this node has lost its place. Being Active is the permission to ask, never an order
     /// to promote.
     ///
+    /// Each [[instance]] is a further virtual router, which only elects and moves its addresses.
+    ///
     /// It stays in the foreground and logs to standard error. SIGTERM and SIGINT make it leave in order;
-    /// SIGHUP makes it log its state.
+    /// SIGHUP makes it read the configuration again: unchanged instances run on, changed priorities, intervals
+    /// and addresses count at once, and a file with a mistake changes nothing. What belongs to PostgreSQL
+    /// counts from the next start on.
     #[command(after_long_help = examples::VRRP_RUN)]
     Run(Run),
     /// Show the state of the running daemon
@@ -26,7 +30,8 @@ pub enum VrrpCommand {
     Status(VrrpStatus),
     /// Show the counters of the running daemon
     ///
-    /// Advertisements sent, received and refused, each with the reason, since the start of the daemon.
+    /// Advertisements sent, received and refused, each with the reason, for each virtual router since it was
+    /// started.
     #[command(after_long_help = examples::VRRP_STATS)]
     Stats(VrrpStats),
     /// Make the Active node hand over to a Backup
@@ -123,6 +128,20 @@ pub struct VrrpStats {
         default_value = "1s"
     )]
     pub timeout: Duration,
+
+    /// Write the counters in this form
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
+    pub format: StatsFormat,
+}
+
+/// How counters are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum StatsFormat {
+    /// As a table
+    #[default]
+    Human,
+    /// In the text format of Prometheus
+    Prometheus,
 }
 
 /// `pgbaton vrrp resign`

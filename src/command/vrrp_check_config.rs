@@ -22,6 +22,8 @@ pub(super) fn run(globals: &Globals, out: &Out) -> Result<()> {
         let vips = settings.vips.iter().map(|vip| vip.address.to_string());
         report.add("vips", vips.collect::<Vec<_>>());
         report.add("postgres", settings.postgres.is_some());
+        let instances = settings.instances.iter().map(|instance| instance.name.clone());
+        report.add("instances", instances.collect::<Vec<_>>());
     } else if !globals.quiet {
         out.result(&describe(&settings, out))?;
     }
@@ -29,32 +31,65 @@ pub(super) fn run(globals: &Globals, out: &Out) -> Result<()> {
 }
 
 fn describe(settings: &Settings, out: &Out) -> String {
-    let vrrp = &settings.vrrp;
-    let mut text = format!(
-        "cluster {}: virtual router {}, an advertisement every {}, {}\n",
-        settings.cluster.name,
-        vrrp.virtual_router_id,
-        write_duration(vrrp.advert_interval),
-        if settings.postgres.is_some() { "with PostgreSQL" } else { "without PostgreSQL" },
-    );
+    let mut text = format!("cluster {}", settings.cluster.name);
+    if settings.vips.is_empty() {
+        text.push_str(": no virtual router of its own\n");
+    } else {
+        text.push_str(&format!(
+            ": virtual router {}, an advertisement every {}, {}\n",
+            settings.vrrp.virtual_router_id,
+            write_duration(settings.vrrp.advert_interval),
+            if settings.postgres.is_some() { "with PostgreSQL" } else { "without PostgreSQL" },
+        ));
+    }
     for vip in &settings.vips {
         let lease = vip
             .lease
             .map_or_else(|| "no lease".to_owned(), |lease| format!("lease {}", write_duration(lease)));
         text.push_str(&format!("virtual IP {}, {lease}\n", vip.address));
     }
-    let mut table = Table::new(&[
-        ("NODE", Align::Left),
-        ("ADDRESS", Align::Left),
-        ("ROLE", Align::Left),
-        ("PRIORITY", Align::Right),
-        ("DATA DIRECTORY", Align::Left),
-    ]);
-    for node in &settings.nodes {
-        table.row(row(settings, node));
+    if !settings.nodes.is_empty() {
+        let mut table = Table::new(&[
+            ("NODE", Align::Left),
+            ("ADDRESS", Align::Left),
+            ("ROLE", Align::Left),
+            ("PRIORITY", Align::Right),
+            ("DATA DIRECTORY", Align::Left),
+        ]);
+        for node in &settings.nodes {
+            table.row(row(settings, node));
+        }
+        text.push_str(&table.render(out.paint(), out.width()));
     }
-    text.push_str(&table.render(out.paint(), out.width()));
+    if !settings.instances.is_empty() {
+        text.push_str(&instances(settings).render(out.paint(), out.width()));
+    }
     text
+}
+
+fn instances(settings: &Settings) -> Table {
+    let mut table = Table::new(&[
+        ("INSTANCE", Align::Left),
+        ("INTERFACE", Align::Left),
+        ("VERSION", Align::Right),
+        ("VRID", Align::Right),
+        ("PRIORITY", Align::Right),
+        ("INTERVAL", Align::Right),
+        ("ADDRESSES", Align::Left),
+    ]);
+    for instance in &settings.instances {
+        let addresses: Vec<String> = instance.addresses.iter().map(ToString::to_string).collect();
+        table.row(vec![
+            Cell::new(&instance.name, Tone::Strong),
+            instance.interface.clone().into(),
+            instance.version.to_string().into(),
+            instance.virtual_router_id.to_string().into(),
+            instance.priority_on(settings.me().ok()).to_string().into(),
+            write_duration(instance.advert_interval).into(),
+            addresses.join(" ").into(),
+        ]);
+    }
+    table
 }
 
 fn row(settings: &Settings, node: &Node) -> Vec<Cell> {

@@ -53,6 +53,10 @@ impl Recorder {
         self.log.write(Level::Warning, clock::wall(), text);
     }
 
+    pub(super) fn info(&mut self, text: &str) {
+        self.log.write(Level::Info, clock::wall(), text);
+    }
+
     pub(super) fn records(&self) -> impl Iterator<Item = &Record> {
         self.records.iter()
     }

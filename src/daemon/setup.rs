@@ -3,13 +3,13 @@
 use super::control;
 use super::event_loop::{Database, Mailbox, Message};
 use super::reporter::Reporter;
+use super::spec::{self, Spec};
 use super::worker::{self, Askers, PlanConfig};
 use crate::error::{Error, Kind, Result};
 use crate::host::lock::Lock;
 use crate::host::sdnotify::SdNotify;
 use crate::net::caps;
 use crate::net::netlink::{Address, Link, Netlink};
-use crate::net::socket::{Delivery, VrrpSocket};
 use crate::output::log::Log;
 use crate::pg::conn::ConnSettings;
 use crate::pg::gates::Policy;
@@ -18,18 +18,11 @@ use crate::pg::target;
 use crate::plan::build::{StopBounds, Vip};
 use crate::promotion::supervisor::{self, Supervisor};
 use crate::settings::{self, NodeRole, PostgresSettings, Settings};
-use crate::vrrp::checksum::ChecksumForm;
-use crate::vrrp::config::Config as RouterConfig;
-use crate::vrrp::router::Router;
-use crate::vrrp::types::{AdverInterval, Priority, Vrid};
-use crate::vrrp::wire::RxPolicy;
 use crate::watch::{self, Watch};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A spare has no priority: it listens and never asks.
-const SPARE_PRIORITY: u8 = 1;
 /// How often a node that must wait asks again.
 const RETRY: Duration = Duration::from_millis(500);
 const LOCK_WAIT: Duration = Duration::from_secs(2);
@@ -37,8 +30,8 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 /// What the loop is made of.
 #[derive(Debug)]
 pub struct Parts {
+    pub(super) settings: Settings,
     pub(super) node: Node,
-    pub(super) router: Router,
     pub(super) supervisor: Option<Supervisor>,
     pub(super) log: Log,
     pub(super) control_socket: PathBuf,
@@ -52,11 +45,8 @@ pub struct Parts {
 pub(super) struct Node {
     pub(super) cluster: String,
     pub(super) name: String,
-    pub(super) link: Link,
-    pub(super) source: IpAddr,
-    pub(super) vips: Vec<Vip>,
-    pub(super) policy: RxPolicy,
-    pub(super) checksum: ChecksumForm,
+    /// The virtual router of `[vrrp]`, if there is one.
+    pub(super) main: Option<Spec>,
     peers: Vec<(String, IpAddr)>,
     database: Option<DatabaseConfig>,
 }
@@ -83,54 +73,47 @@ impl Parts {
         let local: Vec<IpAddr> = addresses.iter().map(|address| address.address.address()).collect();
         settings.find_me(&local)?;
         let settings: &Settings = settings;
-        let me = settings.me()?;
-        let link = node_link(settings, &mut netlink, &addresses)?;
-        let vips = vips_on(settings, &link, &addresses)?;
-        let router =
-            Router::new(router_config(settings, &vips)?).map_err(|error| Error::config(error.to_string()))?;
-        let database = match settings.postgres_of(me) {
-            Some(postgres) => Some(database_config(settings, &postgres, &vips)?),
-            None => None,
+        let main = if settings.vips.is_empty() {
+            None
+        } else {
+            Some(main_spec(settings, &mut netlink, &addresses)?)
         };
-        let supervisor = database.as_ref().map(|_| Supervisor::new(supervisor_config(settings, &router)));
+        let (mut database, mut supervisor) = (None, None);
+        if let Some(spec) = &main
+            && let Some(postgres) = settings.postgres_of(settings.me()?)
+        {
+            database = Some(database_config(settings, &postgres, spec)?);
+            supervisor = Some(Supervisor::new(supervisor_config(settings, spec)));
+        }
         let node = Node {
             cluster: settings.cluster.name.clone(),
-            name: me.name.clone(),
-            link,
-            source: me.address,
-            vips,
-            policy: router.config().rx_policy(),
-            checksum: match settings.vrrp.checksum {
-                settings::Checksum::PseudoHeader => ChecksumForm::PseudoHeader,
-                settings::Checksum::Rfc9568 => ChecksumForm::MessageOnly,
-            },
+            name: settings.identity()?.to_owned(),
+            main,
             peers: settings.peers().map(|peer| (peer.name.clone(), peer.address)).collect(),
             database,
         };
         runtime_directory(settings)?;
-        let lock = Lock::acquire(&settings.lock_file(me), "vrrp run", LOCK_WAIT)?;
+        let lock = Lock::acquire(&settings.lock_file_here()?, "vrrp run", LOCK_WAIT)?;
         Ok(Self {
+            settings: settings.clone(),
             node,
-            router,
             supervisor,
             log,
-            control_socket: settings.control_socket(me),
+            control_socket: settings.control_socket_here()?,
             notify: SdNotify::from_env()?,
             lock,
         })
     }
 }
 
-impl Node {
-    /// Opens the VRRP sockets.
-    pub(super) fn open_socket(&self) -> Result<VrrpSocket> {
-        let vrids = [self.policy.vrid.get()];
-        match self.source {
-            IpAddr::V4(source) => VrrpSocket::open_v4(&self.link, Delivery::Multicast, source, &vrids),
-            IpAddr::V6(source) => VrrpSocket::open_v6(&self.link, Delivery::Multicast, source, &vrids),
-        }
-    }
+/// Makes the virtual router of `[vrrp]`, held against the interfaces that there are.
+pub(super) fn main_spec(settings: &Settings, netlink: &mut Netlink, addresses: &[Address]) -> Result<Spec> {
+    let link = node_link(settings, netlink, addresses)?;
+    let vips = vips_on(settings, &link, addresses)?;
+    spec::main(settings, link, vips)
+}
 
+impl Node {
     /// Returns the name of the node that speaks from this address, or the address.
     pub(super) fn name_of(&self, address: IpAddr) -> String {
         self.peers
@@ -236,28 +219,7 @@ pub fn outside_subnet<'a>(
         .hint("clients could not reach it there: correct the address, its prefix length or the interface")
 }
 
-fn router_config(settings: &Settings, vips: &[Vip]) -> Result<RouterConfig> {
-    let me = settings.me()?;
-    let bad = |error: crate::vrrp::types::ValueError| Error::config(error.to_string());
-    let vrid = Vrid::try_from(settings.vrrp.virtual_router_id).map_err(bad)?;
-    let addresses = vips.iter().map(|vip| vip.address.address()).collect();
-    let mut config = if settings.postgres.is_some() {
-        RouterConfig::guarded(vrid, me.address, addresses)
-    } else {
-        RouterConfig {
-            preempt: settings.vrrp.preempt,
-            preempt_delay: settings.vrrp.preempt_delay,
-            accept: true,
-            ..RouterConfig::new(vrid, me.address, addresses)
-        }
-    };
-    config.priority = Priority(me.priority.unwrap_or(SPARE_PRIORITY));
-    config.interval = AdverInterval::from_duration(settings.vrrp.advert_interval).map_err(bad)?;
-    config.startup_delay = settings.vrrp.start_delay;
-    Ok(config)
-}
-
-fn supervisor_config(settings: &Settings, router: &Router) -> supervisor::Config {
+fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
     let availability = match settings.guard.availability {
         settings::Availability::Hold => crate::pg::gates::Availability::Hold,
         settings::Availability::Prefer => crate::pg::gates::Availability::Prefer,
@@ -273,11 +235,11 @@ fn supervisor_config(settings: &Settings, router: &Router) -> supervisor::Config
         // Others go ahead without this node only where that was chosen; and they wait for a down interval,
         // of which this leaves one interval for the stop.
         isolation: (availability == crate::pg::gates::Availability::Prefer)
-            .then(|| router.config().interval.as_duration() * 2),
+            .then(|| spec.router.interval.as_duration() * 2),
     }
 }
 
-fn database_config(settings: &Settings, postgres: &PostgresSettings, vips: &[Vip]) -> Result<DatabaseConfig> {
+fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec) -> Result<DatabaseConfig> {
     let me = settings.me()?;
     // Refuses what isn't a data directory now, not at the first failover.
     DataDirectory::open(&postgres.data_directory)?;
@@ -299,7 +261,10 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, vips: &[Vip
             node: me.name.clone(),
             conn,
             data_directory: postgres.data_directory.clone(),
-            vips: if me.role == NodeRole::Data { vips.to_vec() } else { Vec::new() },
+            vips: match me.role {
+                NodeRole::Data => spec.vips.iter().map(|place| place.vip.clone()).collect(),
+                NodeRole::Spare => Vec::new(),
+            },
             slots: settings.peers().map(|peer| slot_name(&peer.name)).collect(),
             stop: StopBounds { fast: postgres.stop_timeout, immediate: postgres.stop_timeout },
             promote_within: postgres.promote_timeout,
@@ -331,8 +296,7 @@ pub fn control_path(settings: &mut Settings) -> Result<PathBuf> {
     let mut netlink = Netlink::open()?;
     let local: Vec<IpAddr> = netlink.addresses()?.iter().map(|address| address.address.address()).collect();
     settings.find_me(&local)?;
-    let me = settings.me()?;
-    Ok(settings.control_socket(me))
+    settings.control_socket_here()
 }
 
 /// Asks the local daemon.

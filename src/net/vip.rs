@@ -90,7 +90,7 @@ pub fn down(netlink: &mut Netlink, facts: &VipFacts) -> Result<Change> {
 
 /// Deletes an address and puts back what the kernel deletes with it: all later addresses of the same
 /// network, when the deleted one was the first (and `promote_secondaries` is off).
-fn remove(netlink: &mut Netlink, address: &Address) -> Result<Change> {
+pub fn remove(netlink: &mut Netlink, address: &Address) -> Result<Change> {
     let network = |other: &Address| {
         other.index == address.index
             && other.address != address.address
@@ -148,6 +148,38 @@ impl Announcer {
             (Announce::Arp(socket), IpAddr::V4(ip)) => socket.announce(ip, socket.mac()),
             (Announce::Ndp(socket), IpAddr::V6(ip)) => socket.announce(ip, socket.mac(), self.router),
             _ => Err(Error::failed("the announcer has a socket of the wrong family")),
+        }
+    }
+}
+
+/// Announces any address of one interface: what a daemon with many virtual IPs holds open, once per interface.
+#[derive(Debug)]
+pub struct LinkAnnouncer {
+    arp: ArpSocket,
+    ndp: NdpSocket,
+    router: bool,
+}
+
+impl LinkAnnouncer {
+    /// Opens the sockets.
+    pub fn open(link: &Link) -> Result<Self> {
+        Ok(Self {
+            arp: ArpSocket::open_sender(link)?,
+            ndp: NdpSocket::open(link)?,
+            router: forwards_v6(link),
+        })
+    }
+
+    /// Returns the Ethernet address that is announced.
+    pub const fn mac(&self) -> Mac {
+        self.arp.mac()
+    }
+
+    /// Sends the announcement of an address once.
+    pub fn announce(&self, vip: IpAddr) -> Result<()> {
+        match vip {
+            IpAddr::V4(ip) => self.arp.announce(ip, self.arp.mac()),
+            IpAddr::V6(ip) => self.ndp.announce(ip, self.ndp.mac(), self.router),
         }
     }
 }

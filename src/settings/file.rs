@@ -3,6 +3,7 @@
 //! Three passes, each of which collects all its mistakes: syntax (toml), shape (`shape`), meaning (here).
 //! Pure: the text comes in, nothing is opened.
 
+use super::instance::{Others, RawDaemon, RawInstance};
 use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
 use super::value::{Check, Value};
@@ -38,6 +39,10 @@ struct RawFile {
     guard: RawGuard,
     #[serde(default)]
     ssh: RawSsh,
+    #[serde(default)]
+    instance: Vec<Spanned<RawInstance>>,
+    #[serde(default)]
+    daemon: RawDaemon,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -161,9 +166,18 @@ impl Check {
         };
         let directory_span = raw.postgres.as_ref().map(Spanned::span);
         let postgres = raw.postgres.and_then(|raw| self.postgres(raw.into_inner()));
-        let nodes = self.nodes(raw.node);
+        // Without a virtual router of its own the cluster is a name and maybe a list of nodes.
+        let instances_only = raw.vip.is_empty() && !with_postgres && !raw.instance.is_empty();
+        let nodes = self.nodes(raw.node, instances_only);
         let vrrp = self.vrrp(raw.vrrp, with_postgres);
-        let vips = self.vips(raw.vip, &nodes);
+        let vips = self.vips(raw.vip, &nodes, instances_only);
+        let others = Others {
+            nodes: nodes.iter().map(|node| (node.node.name.as_str(), node.node.address)).collect(),
+            vips: &vips,
+            cluster: cluster.as_ref().map(|cluster| cluster.name.as_str()),
+        };
+        let instances = self.instances(raw.instance, &others);
+        let daemon = self.daemon(raw.daemon);
         let guard = self.guard(raw.guard);
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
@@ -192,6 +206,8 @@ impl Check {
             postgres,
             guard,
             ssh,
+            instances,
+            daemon,
             warnings: Vec::new(),
         })
     }
@@ -204,7 +220,10 @@ impl Check {
         Some(ClusterSettings { name, runtime_directory })
     }
 
-    fn nodes(&mut self, raw: Vec<Spanned<RawNode>>) -> Vec<Checked> {
+    fn nodes(&mut self, raw: Vec<Spanned<RawNode>>, may_be_none: bool) -> Vec<Checked> {
+        if raw.is_empty() && may_be_none {
+            return Vec::new();
+        }
         let none_listed = raw.is_empty();
         let mut nodes: Vec<Checked> = Vec::new();
         for raw in raw {
@@ -346,8 +365,8 @@ impl Check {
         }
     }
 
-    fn vips(&mut self, raw: Vec<Spanned<RawVip>>, nodes: &[Checked]) -> Vec<VipSettings> {
-        if raw.is_empty() {
+    fn vips(&mut self, raw: Vec<Spanned<RawVip>>, nodes: &[Checked], may_be_none: bool) -> Vec<VipSettings> {
+        if raw.is_empty() && !may_be_none {
             let none = Problem::absent("no [[vip]]: there is no address to move");
             self.problems.add(none.hint("as in: [[vip]] address = \"192.0.2.23/24\""));
         }
@@ -508,6 +527,8 @@ mod tests {
             ("postgres", fields::<RawPostgres>()),
             ("guard", fields::<RawGuard>()),
             ("ssh", fields::<RawSsh>()),
+            ("instance", fields::<RawInstance>()),
+            ("daemon", fields::<RawDaemon>()),
         ] {
             let keys: Vec<&str> = section(name).unwrap().keys.iter().map(|key| key.name).collect();
             assert_eq!(keys, fields, "[{name}]");

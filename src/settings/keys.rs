@@ -3,6 +3,8 @@
 //! The check of a file, the page `pgbaton.toml(5)` and the template of `pgbaton generate config` are made
 //! from it; a test holds it against the structs that serde fills. Pure data.
 
+mod instance;
+
 /// A table of the file, in the order in which it is documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Section {
@@ -67,6 +69,12 @@ pub enum Form {
     Boolean,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A list of IP addresses.
+    Addresses,
+    /// A list of IP addresses with the lengths of their network prefixes.
+    InterfaceAddresses,
+    /// A table from the names of nodes to priorities.
+    Priorities,
 }
 
 impl Form {
@@ -75,6 +83,8 @@ impl Form {
         match self {
             Self::Integer(..) => "integer",
             Self::Boolean => "boolean",
+            Self::Addresses | Self::InterfaceAddresses => "array",
+            Self::Priorities => "table",
             _ => "string",
         }
     }
@@ -95,6 +105,9 @@ impl Form {
             Self::Word(words) => {
                 words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ")
             }
+            Self::Addresses => "list of IP addresses".to_owned(),
+            Self::InterfaceAddresses => "list of IP address/prefix length".to_owned(),
+            Self::Priorities => "table of node names and whole numbers, 1 to 255".to_owned(),
         }
     }
 }
@@ -499,6 +512,8 @@ pub const SECTIONS: &[Section] = &[
             },
         ],
     },
+    instance::INSTANCE,
+    instance::DAEMON,
 ];
 
 /// Returns the template of the file: a working cluster of two nodes, the other keys as comments.
@@ -509,6 +524,10 @@ pub fn template() -> String {
          # Lines that begin with \"#\" and a key show its default, or an example where there is none.\n",
     );
     for section in SECTIONS {
+        if section.name == "instance" {
+            write_section_as_comment(&mut text, section);
+            continue;
+        }
         let second_node = [("name", "\"node2\""), ("address", "\"192.0.2.22\""), ("priority", "100")];
         write_section(&mut text, section, &[], true);
         if section.name == "node" {
@@ -545,6 +564,17 @@ fn write_section(text: &mut String, section: &Section, values: &[(&str, &str)], 
         }
         let mark = if shown { "" } else { "#" };
         text.push_str(&format_line(mark, key.name, value));
+    }
+}
+
+/// Writes a table that few need: all of it as a comment.
+fn write_section_as_comment(text: &mut String, section: &Section) {
+    text.push('\n');
+    write_comment(text, section.doc);
+    text.push_str(&format!("#{}\n", section.heading()));
+    for key in section.keys {
+        write_comment(text, key.doc);
+        text.push_str(&format_line("#", key.name, key.example));
     }
 }
 

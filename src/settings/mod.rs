@@ -5,6 +5,7 @@
 //! asks the network: which addresses this machine has is told to [`Settings::find_me`].
 
 mod file;
+mod instance;
 pub mod keys;
 pub mod libpq;
 pub mod parse;
@@ -18,6 +19,8 @@ use crate::error::{Error, Kind, Result};
 use crate::units::InterfaceAddress;
 use libpq::Params;
 use parse::Lease;
+
+pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -44,7 +47,7 @@ pub struct Settings {
     pub me: Option<usize>,
     /// The election.
     pub vrrp: VrrpSettings,
-    /// The virtual IPs; at least one when they come from a file.
+    /// The virtual IPs of the cluster; none when the file has only instances.
     pub vips: Vec<VipSettings>,
     /// The database; `None` when only the address moves.
     pub postgres: Option<PostgresSettings>,
@@ -52,6 +55,10 @@ pub struct Settings {
     pub guard: GuardSettings,
     /// How the other nodes are reached over SSH.
     pub ssh: SshSettings,
+    /// Further virtual routers, which only elect and move their addresses.
+    pub instances: Vec<InstanceSettings>,
+    /// The daemon as a process.
+    pub daemon: DaemonSettings,
     /// What is allowed but probably not meant, as sentences for a person.
     pub warnings: Vec<String>,
 }
@@ -318,7 +325,7 @@ impl Settings {
 
     /// Finds out by this machine's addresses which node it is, unless that has been said already.
     pub fn find_me(&mut self, local: &[IpAddr]) -> Result<()> {
-        if self.me.is_some() {
+        if self.me.is_some() || self.nodes.is_empty() {
             return Ok(());
         }
         let mine = |node: &&Node| local.contains(&node.address);
@@ -357,6 +364,11 @@ impl Settings {
         })
     }
 
+    /// Returns the name of this machine in the cluster: its node's, or the cluster's where no nodes are listed.
+    pub fn identity(&self) -> Result<&str> {
+        if self.nodes.is_empty() { Ok(&self.cluster.name) } else { self.me().map(|me| me.name.as_str()) }
+    }
+
     /// Returns the other nodes; all of them when it isn't known which one this machine is.
     pub fn peers(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter().enumerate().filter(|(position, _)| Some(*position) != self.me).map(|(_, node)| node)
@@ -389,9 +401,14 @@ impl Settings {
         control_socket(&self.cluster, &node.name)
     }
 
-    /// Returns the path of the file whose lock the daemon of a node holds.
-    pub fn lock_file(&self, node: &Node) -> PathBuf {
-        self.cluster.runtime_directory.join(format!("{}.lock", node.name))
+    /// Returns the path of the control socket of this machine's daemon.
+    pub fn control_socket_here(&self) -> Result<PathBuf> {
+        Ok(control_socket(&self.cluster, self.identity()?))
+    }
+
+    /// Returns the path of the file whose lock the daemon of this machine holds.
+    pub fn lock_file_here(&self) -> Result<PathBuf> {
+        Ok(self.cluster.runtime_directory.join(format!("{}.lock", self.identity()?)))
     }
 }
 

@@ -85,14 +85,15 @@ fn every_key_of_the_template_may_be_uncommented() {
 
 #[test]
 fn a_node_may_have_its_own_paths_and_port() {
-    let settings = small();
+    let mut settings = small();
     let one = settings.postgres_of(&settings.nodes[0]).unwrap();
     let two = settings.postgres_of(&settings.nodes[1]).unwrap();
     assert_eq!((one.port, one.data_directory), (5432, PathBuf::from("/srv/one")));
     assert_eq!((two.port, two.data_directory), (5433, PathBuf::from("/srv/two")));
     assert_eq!(two.socket_directory, PathBuf::from("/tmp"));
     assert_eq!(settings.control_socket(&settings.nodes[1]), PathBuf::from("/run/pgbaton/node2.sock"));
-    assert_eq!(settings.lock_file(&settings.nodes[1]), PathBuf::from("/run/pgbaton/node2.lock"));
+    settings.choose_me("node2").unwrap();
+    assert_eq!(settings.lock_file_here().unwrap(), PathBuf::from("/run/pgbaton/node2.lock"));
 }
 
 #[test]

@@ -121,7 +121,9 @@ impl Config {
             auth: self.auth,
             own: self.source,
             min_ttl: 255,
+            max_ttl: 255,
             peers: None,
+            check_source: true,
             checksum: None,
         }
     }
@@ -191,4 +193,7 @@ pub enum ConfigError {
     /// Leaving without a word would be taken for a crash.
     #[error("at least one farewell is sent")]
     NoFarewell,
+    /// A running router was to become another one.
+    #[error("version, identifier, source and owner of a running virtual router can't be changed")]
+    AnotherRouter,
 }

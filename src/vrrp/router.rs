@@ -309,6 +309,33 @@ impl Router {
         Ok(())
     }
 
+    /// Takes over another configuration without leaving its state: priority, interval, preemption, addresses,
+    /// announcements. What makes it another router (version, identifier, source, election, being the owner) is
+    /// refused, and nothing has changed then.
+    pub fn reconfigure(&mut self, now: Moment, config: Config) -> Result<(), ConfigError> {
+        config.check()?;
+        let owner = |config: &Config| config.priority == Priority::OWNER;
+        let own = &self.config;
+        if (own.version, own.vrid, own.source, own.election)
+            != (config.version, config.vrid, config.source, config.election)
+            || owner(own) != owner(&config)
+        {
+            return Err(ConfigError::AnotherRouter);
+        }
+        let (priority, interval) = (config.priority, config.interval);
+        self.config = Config { priority: own.priority, interval: own.interval, ..config };
+        if priority != self.config.priority {
+            self.set_priority(now, priority);
+        }
+        if interval != self.config.interval {
+            self.set_interval(now, interval)?;
+        }
+        if self.state == State::Active && self.timers.get(Timer::Refresh).is_none() {
+            self.arm_refresh(now);
+        }
+        Ok(())
+    }
+
     /// Takes the router out of the election for as long as something it needs is missing.
     ///
     /// A free router says farewell if Active. A guarded one doesn't: its farewell is a proof that nothing is

@@ -116,8 +116,12 @@ pub struct RxPolicy {
     pub own: IpAddr,
     /// The lowest TTL it takes; 255 is the protocol's (nothing from beyond a router), 0 doesn't look.
     pub min_ttl: u8,
+    /// The highest TTL it takes; less than 255 only makes sense with unicast peers behind routers.
+    pub max_ttl: u8,
     /// The only senders it hears, when it speaks unicast; `None` is multicast.
     pub peers: Option<Vec<IpAddr>>,
+    /// Whether a sender that isn't one of the peers is refused.
+    pub check_source: bool,
     /// The only checksum form it takes (version 3 over IPv4); `None` takes both.
     pub checksum: Option<ChecksumForm>,
 }
@@ -141,7 +145,7 @@ pub enum Discard {
     VersionMismatch,
     /// The checksum is wrong.
     Checksum,
-    /// The TTL is too low: it came through a router.
+    /// The TTL is too low (it came through a router), or higher than configured.
     Ttl,
     /// No virtual address (erratum 8299).
     CountZero,
@@ -233,7 +237,7 @@ impl Discard {
             Self::Vrid => "it is for another virtual router",
             Self::VersionMismatch => "it has another VRRP version than configured here",
             Self::Checksum => "its checksum is wrong",
-            Self::Ttl => "its TTL is too low, so it came through a router",
+            Self::Ttl => "its TTL isn't in the accepted range: it came through a router",
             Self::CountZero => "it has no virtual address",
             Self::Length => "it is too short for its addresses",
             Self::AuthType => "it has another authentication type than configured here",
@@ -284,7 +288,7 @@ pub fn parse(packet: &RxPacket<'_>, policy: &RxPolicy) -> Result<(Advert, Checks
     let trailer = if version == Version::V2 { AUTH_DATA } else { 0 };
     let message = payload.get(..HEADER + listed + trailer).unwrap_or(payload);
     let form = match_checksum(version, source, destination, message, policy.checksum)?;
-    if policy.min_ttl > 0 && ttl.is_none_or(|ttl| ttl < policy.min_ttl) {
+    if policy.min_ttl > 0 && ttl.is_none_or(|ttl| !(policy.min_ttl..=policy.max_ttl).contains(&ttl)) {
         return Err(Discard::Ttl);
     }
     if count == 0 {
@@ -320,7 +324,7 @@ pub fn parse(packet: &RxPacket<'_>, policy: &RxPolicy) -> Result<(Advert, Checks
     if source == policy.own {
         return Err(Discard::OwnSource);
     }
-    if policy.peers.as_ref().is_some_and(|peers| !peers.contains(&source)) {
+    if policy.check_source && policy.peers.as_ref().is_some_and(|peers| !peers.contains(&source)) {
         return Err(Discard::UnknownPeer);
     }
     Ok((Advert { version, vrid: policy.vrid, priority, interval, addresses, auth }, form))

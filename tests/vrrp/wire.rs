@@ -35,7 +35,9 @@ fn policy(version: Version) -> RxPolicy {
         auth: None,
         own: ip("10.77.0.2"),
         min_ttl: 255,
+        max_ttl: 255,
         peers: None,
+        check_source: true,
         checksum: None,
     }
 }

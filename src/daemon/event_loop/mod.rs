@@ -1,11 +1,15 @@
-//! The loop: waits for one of its descriptors, feeds the router and the supervisor, carries out their orders.
+//! The loop: waits for one of its descriptors, hands what arrives to the virtual router or the supervisor that
+//! it is for, and carries out the supervisor's orders.
 //!
-//! Nothing in this file blocks but [`Poller::wait`]. Netlink and ARP calls are single system calls of
-//! microseconds; everything longer goes to `worker`.
+//! Nothing in this room blocks but [`Poller::wait`](crate::net::driver::Poller::wait). Netlink and ARP calls are
+//! single system calls of microseconds; everything longer goes to `worker`.
 
+mod reload;
 mod said;
 
 use crate::daemon::control::{Call, Server};
+use crate::daemon::edges::{Edges, Id};
+use crate::daemon::instance::Instance;
 use crate::daemon::recorder::Recorder;
 use crate::daemon::reporter::Reporter;
 use crate::daemon::setup::{Node, Parts};
@@ -15,22 +19,21 @@ use crate::host::clock::{self, Deadline};
 use crate::host::process::Pidfd;
 use crate::host::sdnotify::SdNotify;
 use crate::net::driver::{Event as Ready, Poller, Signals, Timer, Token, Waker};
-use crate::net::netlink::{AddressOptions, Monitor, NetEvent, Netlink};
-use crate::net::socket::VrrpSocket;
-use crate::net::vip::Announcer;
+use crate::net::netlink::{Monitor, NetEvent, Netlink};
+use crate::net::sched;
 use crate::pg::gates::PeerView;
 use crate::plan::apply::Progress;
-use crate::plan::build::Vip;
 use crate::promotion::event::{Event, EventKind};
 use crate::promotion::supervisor::{Asked, Input, Local, Order, Phase, Supervisor};
+use crate::settings::Settings;
 use crate::units::{Mac, Moment};
-use crate::vrrp::event::{AskReason, Event as RouterEvent, Output, Resign};
-use crate::vrrp::router::Router;
+use crate::vrrp::event::{AskReason, Event as RouterEvent, Resign};
 use crate::vrrp::types::{Priority, State};
-use crate::vrrp::wire::{self, Advert, RxPacket};
+use crate::vrrp::wire::{self, RxPacket};
 use crate::watch::{Seen, Watch};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -39,15 +42,14 @@ const TIMER: Token = Token(1);
 const SIGNALS: Token = Token(2);
 const MESSAGES: Token = Token(3);
 const NETLINK: Token = Token(4);
-const VRRP: Token = Token(5);
 const POSTMASTER: Token = Token(6);
 
 /// The largest VRRP message: 255 IPv6 addresses, and room for an IP header with options.
 const LARGEST_PACKET: usize = 8 + 255 * 16 + 60;
+/// How many packets are taken from a socket at once: a flood can't keep the loop from its timers.
+const PACKETS_AT_ONCE: usize = 64;
 /// How long the link is asked for the owner of a virtual IP; an answer comes within microseconds.
 const PROBE_WAIT: Duration = Duration::from_millis(20);
-/// How often a lease is renewed within its lifetime.
-const RENEWALS: u32 = 4;
 
 /// What other threads tell the loop.
 #[derive(Debug)]
@@ -83,47 +85,49 @@ pub fn run(parts: Parts) -> Result<()> {
     let waker = Waker::new()?;
     let (sender, messages) = channel();
     let mailbox = Mailbox { messages: sender, waker: waker.clone() };
-    let Parts { node, router, supervisor, log, control_socket, notify, lock } = parts;
+    let Parts { settings, node, supervisor, log, control_socket, notify, lock } = parts;
 
     let poller = Poller::new()?;
     let timer = Timer::new()?;
     let monitor = Monitor::open()?;
-    let socket = node.open_socket()?;
     poller.add(&timer, TIMER)?;
     poller.add(&signals, SIGNALS)?;
     poller.add(&waker, MESSAGES)?;
     poller.add(&monitor, NETLINK)?;
-    poller.add(&socket, VRRP)?;
 
     let calls = mailbox.clone();
     let control = Server::start(&control_socket, move |call| calls.send(Message::Call(call)))?;
     let database = node.start_database_threads(&mailbox)?;
-    let announcers =
-        node.vips.iter().map(|vip| Announcer::open(&node.link, vip.address)).collect::<Result<Vec<_>>>()?;
+    // Last, because threads started from a real-time one would have to be told not to be.
+    if settings.daemon.lock_memory {
+        sched::lock_memory()?;
+    }
+    if let Some(priority) = settings.daemon.realtime_priority {
+        sched::real_time(priority, settings.daemon.cpu_limit)?;
+    }
 
     let mut daemon = Loop {
-        recorder: Recorder::new(log),
-        netlink: Netlink::open()?,
-        database,
-        announcers,
+        edges: Edges::new(poller, Netlink::open()?, Recorder::new(log)),
+        settings,
         node,
-        router,
         supervisor,
-        poller,
+        database,
+        instances: BTreeMap::new(),
+        main: None,
+        waiting: BTreeMap::new(),
+        next_id: 0,
+        due: BTreeSet::new(),
+        armed: BTreeMap::new(),
         timer,
         signals,
         waker,
         messages,
         monitor,
-        socket,
         mailbox,
         notify,
         control: Some(control),
         postmaster: None,
-        held: false,
-        renew: None,
         resigning: Vec::new(),
-        state_since: clock::now(),
         leaving: false,
         told_status: String::new(),
         watchdog: None,
@@ -144,56 +148,55 @@ pub(in crate::daemon) struct Database {
 }
 
 struct Loop {
+    settings: Settings,
     node: Node,
-    router: Router,
-    /// `None`: the daemon elects and moves the address only.
+    edges: Edges,
+    /// `None`: the daemon elects and moves the addresses only.
     supervisor: Option<Supervisor>,
     database: Option<Database>,
-    announcers: Vec<Announcer>,
-    recorder: Recorder,
-    poller: Poller,
+    instances: BTreeMap<Id, Instance>,
+    /// The virtual router of `[vrrp]`, the only one that may have a supervisor.
+    main: Option<Id>,
+    /// Instances that can't be started yet, and why.
+    waiting: BTreeMap<String, String>,
+    next_id: Id,
+    /// When each virtual router wants to be woken, in order and by number.
+    due: BTreeSet<(Moment, Id)>,
+    armed: BTreeMap<Id, Moment>,
     timer: Timer,
     signals: Signals,
     waker: Waker,
     messages: Receiver<Message>,
-    netlink: Netlink,
     monitor: Monitor,
-    socket: VrrpSocket,
     mailbox: Mailbox,
     notify: SdNotify,
     control: Option<Server>,
     postmaster: Option<(u32, Pidfd)>,
-    /// Whether the virtual IPs belong on this node now.
-    held: bool,
-    renew: Option<Moment>,
     resigning: Vec<Sender<Value>>,
-    state_since: Moment,
     leaving: bool,
     told_status: String,
     watchdog: Option<Moment>,
 }
 
 impl Loop {
-    /// Removes what a dead daemon left behind, then enters the election.
+    /// Removes what a dead daemon left behind, then enters the elections.
     fn start(&mut self) -> Result<()> {
         let now = clock::now();
-        let text = format!(
-            "{} on {}, virtual router {}",
-            self.node.name,
-            self.node.link.name,
-            self.router.config().vrid
-        );
+        let text = match &self.node.main {
+            Some(spec) => {
+                format!("{} on {}, virtual router {}", self.node.name, spec.link.name, spec.router.vrid)
+            }
+            None => format!("{}, {} virtual routers", self.node.name, self.settings.instances.len()),
+        };
         self.note(Event::new(EventKind::Started, text));
-        // A virtual IP from an earlier life: whether it belongs here is what has to be found out first.
-        self.remove_vips("left over from an earlier run")?;
         if let Some(supervisor) = &self.supervisor {
             debug_assert_eq!(supervisor.phase(), Phase::Starting);
-            self.router.set_fault(now, true);
-        } else if !self.node.link.is_usable() {
-            self.router.set_fault(now, true);
         }
-        self.router.startup(now);
-        self.drain(now);
+        if let Some(spec) = self.node.main.clone() {
+            let present = self.edges.netlink.addresses()?;
+            self.main = Some(self.start_instance(now, spec, &present)?);
+        }
+        self.reconcile(now)?;
         // Nobody to tell is fine: the notification is a courtesy to systemd.
         drop(self.notify.ready("starting"));
         self.watchdog = self.notify.watchdog_interval().map(|interval| now + interval);
@@ -204,43 +207,85 @@ impl Loop {
         let mut ready = Vec::new();
         while !self.leaving {
             self.arm()?;
-            self.poller.wait(&mut ready)?;
+            self.edges.poller.wait(&mut ready)?;
+            // The timers first: a loop that overslept must notice before it believes anything else.
             let now = clock::now();
-            // The timer first: a loop that overslept must notice before it believes anything else.
-            self.router.handle_timeout(now);
-            self.drain(now);
+            self.wake_due(now);
             for Ready { token, .. } in &ready {
                 match *token {
                     TIMER => drop(self.timer.drain()?),
                     SIGNALS => self.signals_arrived(now),
                     MESSAGES => self.messages_arrived(now)?,
-                    NETLINK => self.links_changed(now)?,
-                    VRRP => self.adverts_arrived()?,
+                    NETLINK => self.network_changed(now)?,
                     POSTMASTER => self.postmaster_died(now),
-                    _ => {}
+                    Token(socket) => self.adverts_arrived(socket)?,
                 }
             }
-            let now = clock::now();
-            self.tell(now, Input::Timer);
-            self.renew_leases(now);
+            if self.supervisor.is_some() {
+                self.tell(clock::now(), Input::Timer);
+            }
             self.publish();
         }
         self.finish();
         Ok(())
     }
 
-    fn arm(&mut self) -> Result<()> {
-        let router = match self.router.poll_output() {
-            Output::Timeout(at) => at,
-            // Drained before: an output here would be one that nobody carried out.
-            other => {
-                self.output(clock::now(), other);
-                Some(clock::now())
-            }
-        };
+    fn arm(&self) -> Result<()> {
+        let routers = self.due.first().map(|(at, _)| *at);
         let supervisor = self.supervisor.as_ref().and_then(Supervisor::timer);
-        let watchdog = self.watchdog;
-        self.timer.arm([router, supervisor, self.renew, watchdog].into_iter().flatten().min())
+        self.timer.arm([routers, supervisor, self.watchdog].into_iter().flatten().min())
+    }
+
+    // --- the virtual routers ------------------------------------------------------------------------------
+
+    /// Wakes every virtual router whose time has come, and the one of `[vrrp]` always.
+    fn wake_due(&mut self, now: Moment) {
+        let due: Vec<Id> = self.due.iter().take_while(|(at, _)| *at <= now).map(|(_, id)| *id).collect();
+        for id in due.into_iter().chain(self.main) {
+            self.act(now, id, |instance, edges| instance.wake(now, edges));
+            self.act(now, id, |instance, edges| instance.keep(now, edges));
+        }
+    }
+
+    /// Does something with a virtual router, and everything that follows from it.
+    fn act<T>(
+        &mut self,
+        now: Moment,
+        id: Id,
+        work: impl FnOnce(&mut Instance, &mut Edges) -> T,
+    ) -> Option<T> {
+        let result = self.touch(id, work)?;
+        if self.main == Some(id) && self.supervisor.is_some() {
+            self.converse(now);
+        } else {
+            self.reschedule(now, id);
+        }
+        Some(result)
+    }
+
+    fn touch<T>(&mut self, id: Id, work: impl FnOnce(&mut Instance, &mut Edges) -> T) -> Option<T> {
+        self.instances.get_mut(&id).map(|instance| work(instance, &mut self.edges))
+    }
+
+    /// Carries out what a virtual router still has to say, and arms its timer anew.
+    fn reschedule(&mut self, now: Moment, id: Id) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        while instance.step(now, &mut self.edges) {}
+        let next = instance.timer();
+        if self.armed.get(&id).copied() == next {
+            return;
+        }
+        if let Some(before) = self.armed.remove(&id) {
+            self.due.remove(&(before, id));
+        }
+        if let Some(at) = next {
+            self.armed.insert(id, at);
+            self.due.insert((at, id));
+        }
+    }
+
+    fn main(&self) -> Option<&Instance> {
+        self.instances.get(&self.main?)
     }
 
     // --- what arrives -------------------------------------------------------------------------------------
@@ -248,9 +293,7 @@ impl Loop {
     fn signals_arrived(&mut self, now: Moment) {
         while let Some(signal) = self.signals.read() {
             match signal {
-                Signal::SIGHUP => {
-                    self.recorder.warn("SIGHUP: a changed configuration is read at the next start");
-                }
+                Signal::SIGHUP => self.reload(now),
                 _ if self.supervisor.is_some() => {
                     drop(self.notify.stopping());
                     self.tell(now, Input::Terminate);
@@ -285,7 +328,7 @@ impl Loop {
             (Some(pid), _) => {
                 self.forget_postmaster();
                 if let Ok(Some(pidfd)) = Pidfd::open(pid)
-                    && self.poller.add(&pidfd, POSTMASTER).is_ok()
+                    && self.edges.poller.add(&pidfd, POSTMASTER).is_ok()
                 {
                     self.postmaster = Some((pid, pidfd));
                 }
@@ -307,189 +350,129 @@ impl Loop {
 
     fn forget_postmaster(&mut self) {
         if let Some((_, pidfd)) = self.postmaster.take() {
-            drop(self.poller.remove(&pidfd));
+            drop(self.edges.poller.remove(&pidfd));
         }
     }
 
-    fn links_changed(&mut self, now: Moment) -> Result<()> {
+    fn network_changed(&mut self, now: Moment) -> Result<()> {
+        let mut look_again = false;
         for event in self.monitor.read()? {
             match event {
-                NetEvent::LinkChanged(link) if link.index == self.node.link.index => {
-                    let (before, usable) = (self.node.link.is_usable(), link.is_usable());
-                    self.node.link = link;
-                    if before != usable {
-                        self.link(now, usable);
+                NetEvent::LinkChanged(link) => {
+                    let known = self.on_link(link.index);
+                    // An interface that went away and came back is another one to the kernel.
+                    look_again |= known.is_empty() && self.names_interface(&link.name);
+                    look_again |= !self.waiting.is_empty();
+                    for id in known {
+                        self.link_changed(now, id, &link);
                     }
                 }
-                NetEvent::LinkGone { index, .. } if index == self.node.link.index => {
-                    self.node.link.carrier = false;
-                    self.link(now, false);
+                NetEvent::LinkGone { index, .. } => {
+                    for id in self.on_link(index) {
+                        let Some(instance) = self.instances.get(&id) else { continue };
+                        let mut link = instance.spec().link.clone();
+                        link.carrier = false;
+                        self.link_changed(now, id, &link);
+                    }
+                    self.edges.forget_link(index);
                 }
-                NetEvent::AddressRemoved(address)
-                    if self.held
-                        && self
-                            .node
-                            .vips
-                            .iter()
-                            .any(|vip| vip.address.address() == address.address.address()) =>
-                {
-                    self.note(Event::new(
-                        EventKind::AddressLost,
-                        format!("{} was removed: putting it back", address.address),
-                    ));
-                    self.put_up(now);
-                    self.router.announce_again(now);
+                NetEvent::AddressRemoved(address) => {
+                    let ip = address.address.address();
+                    for id in self.concerned(address.index, ip) {
+                        self.act(now, id, |instance, edges| instance.address_removed(now, ip, edges));
+                    }
                 }
-                NetEvent::Overrun if self.held => self.put_up(now),
-                _ => {}
+                NetEvent::AddressAdded(address) => {
+                    look_again |= !self.waiting.is_empty() && !address.is_ours();
+                    let ip = address.address.address();
+                    for id in self.concerned(address.index, ip) {
+                        self.act(now, id, |instance, edges| instance.address_added(now, ip, edges));
+                    }
+                }
+                NetEvent::Overrun => {
+                    look_again = true;
+                    for id in self.ids() {
+                        self.act(now, id, |instance, edges| instance.make_sure(now, edges));
+                    }
+                }
             }
         }
-        self.drain(now);
+        if look_again {
+            self.reconcile(now)?;
+        }
         Ok(())
     }
 
-    fn link(&mut self, now: Moment, up: bool) {
-        if self.supervisor.is_some() {
+    fn ids(&self) -> Vec<Id> {
+        self.instances.keys().copied().collect()
+    }
+
+    fn on_link(&self, index: u32) -> Vec<Id> {
+        let here = |(id, instance): (&Id, &Instance)| (instance.spec().link.index == index).then_some(*id);
+        self.instances.iter().filter_map(here).collect()
+    }
+
+    /// Returns the virtual routers that an address means something to. Every renewed lease is an event, so this is
+    /// asked hundreds of times a second.
+    fn concerned(&self, index: u32, ip: IpAddr) -> Vec<Id> {
+        let concerned = |(id, instance): (&Id, &Instance)| instance.knows(index, ip).then_some(*id);
+        self.instances.iter().filter_map(concerned).collect()
+    }
+
+    fn names_interface(&self, name: &str) -> bool {
+        self.settings.instances.iter().any(|instance| instance.interface == name)
+    }
+
+    fn link_changed(&mut self, now: Moment, id: Id, link: &crate::net::netlink::Link) {
+        let changed = self.act(now, id, |instance, edges| instance.link_changed(now, link, edges));
+        if let (Some(Some(up)), true) = (changed, self.main == Some(id)) {
             self.tell(now, Input::Link { up });
-        } else {
-            self.note(Event::new(EventKind::Link, if up { "the link is up" } else { "the link is down" }));
-            self.router.set_fault(now, !up);
-        }
-        if up {
-            self.router.announce_again(now);
         }
     }
 
-    fn adverts_arrived(&mut self) -> Result<()> {
+    fn adverts_arrived(&mut self, token: u64) -> Result<()> {
         let mut buffer = [0; LARGEST_PACKET];
-        // Bounded, so that a flood can't keep the loop from its timers.
-        for _ in 0..64 {
-            let Some(datagram) = self.socket.recv(&mut buffer)? else { break };
+        for _ in 0..PACKETS_AT_ONCE {
+            let Some((socket, key)) = self.edges.socket(token) else { break };
+            let Some(datagram) = socket.recv(&mut buffer)? else { break };
+            // Another socket's packet: a raw socket hears what any address of its interface is sent.
+            if !datagram.destination.is_multicast() && datagram.destination != key.source {
+                continue;
+            }
+            let Some(id) =
+                wire::peek_vrid(datagram.payload).and_then(|vrid| self.edges.router_of(token, vrid.get()))
+            else {
+                continue;
+            };
             let packet = RxPacket {
                 ttl: Some(datagram.ttl),
                 source: datagram.source,
                 destination: datagram.destination,
                 payload: datagram.payload,
             };
-            let now = clock::now();
-            match wire::parse(&packet, &self.node.policy) {
-                Ok((advert, form)) => {
-                    self.router.stats_mut().checksum(form);
-                    self.advert(now, datagram.source, &advert);
-                }
-                Err(reason) => self.router.stats_mut().discard(reason),
+            let (now, from) = (clock::now(), datagram.source);
+            let received =
+                |loop_: &Self| loop_.main().map_or(0, |main| main.router().stats().priority_zero_received);
+            let supervised = self.main == Some(id) && self.supervisor.is_some();
+            let listened_to = supervised && self.listens_to(from);
+            let before = received(self);
+            self.act(now, id, |instance, edges| instance.packet(now, &packet, edges));
+            if listened_to && received(self) != before {
+                self.tell(now, Input::Farewell { from });
             }
         }
         Ok(())
     }
 
-    fn advert(&mut self, now: Moment, from: IpAddr, advert: &Advert) {
-        let farewell = advert.priority == Priority::RELEASE
-            && self.router.state() == State::Backup
-            && self
-                .router
-                .last_heard()
-                .is_some_and(|heard| heard.from == from && heard.priority != Priority::RELEASE);
-        self.router.handle_advert(now, from, advert);
-        self.drain(now);
-        if farewell {
-            self.tell(now, Input::Farewell { from });
-        }
-    }
-
-    // --- the router ---------------------------------------------------------------------------------------
-
-    /// Carries out everything the router and the supervisor have to say.
-    fn drain(&mut self, now: Moment) {
-        loop {
-            // Orders first: what drops the address must not wait for what the router has to tell.
-            if let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
-                self.carry_out(now, order);
-                continue;
-            }
-            match self.router.poll_output() {
-                Output::Timeout(_) => break,
-                output => self.output(now, output),
-            }
-        }
-        if let Some(supervisor) = &self.supervisor {
-            self.hold(now, supervisor.holds_vip());
-        }
-    }
-
-    fn output(&mut self, now: Moment, output: Output) {
-        match output {
-            Output::Timeout(_) => {}
-            Output::Send(advert) => {
-                let group = crate::units::vrrp_group(self.node.source.is_ipv4());
-                let message = advert.emit(self.node.checksum, self.node.source, group);
-                // A link that is down says so by netlink; each advert that can't leave is not news.
-                drop(self.socket.send(&message, group));
-            }
-            Output::Event(event) => self.router_event(now, event),
-        }
-    }
-
-    fn router_event(&mut self, now: Moment, event: RouterEvent) {
-        match event {
-            RouterEvent::Entered { state, reason } => {
-                self.state_since = now;
-                let event = Event::new(EventKind::State, format!("VRRP {state}: {}", reason.explain()))
-                    .with("state", state.to_string());
-                self.note(event);
-                if self.supervisor.is_none() {
-                    self.elected(now, state);
-                }
-            }
-            RouterEvent::Announce { burst, .. } => {
-                for announcer in &self.announcers {
-                    for _ in 0..burst {
-                        drop(announcer.announce());
-                    }
-                }
-            }
-            RouterEvent::Suspect { .. } => self.tell(now, Input::Suspect),
-            RouterEvent::Heard { .. } => self.tell(now, Input::Heard),
-            RouterEvent::Ask { reason } => {
-                let asked = match reason {
-                    AskReason::Silence { .. } => Asked::Silence,
-                    AskReason::Farewell { from } => Asked::Farewell { from },
-                };
-                self.tell(now, Input::Ask(asked));
-            }
-            RouterEvent::Contested { from, .. } => self.tell(now, Input::Contested { from }),
-            RouterEvent::Overslept { by } => {
-                if self.supervisor.is_none() {
-                    self.note(Event::new(
-                        EventKind::Overslept,
-                        format!("slept {} ms too long", by.as_millis()),
-                    ));
-                    self.drop_vips("this process slept too long");
-                }
-                self.tell(now, Input::Overslept { by });
-            }
-            RouterEvent::Uncontested { from } => {
-                self.note(Event::new(
-                    EventKind::AdvertHeard,
-                    format!("{from} no longer sends adverts as Active"),
-                ));
-            }
-            RouterEvent::Differs { from, what } => {
-                self.recorder
-                    .warn(&format!("the adverts of {from} differ from this configuration: {what:?}"));
-            }
-        }
-    }
-
-    /// Without a database the election alone moves the address.
-    fn elected(&mut self, now: Moment, state: State) {
-        if state == State::Active {
-            self.put_up(now);
-            self.hold(now, true);
-            self.note(Event::new(EventKind::Serving, "the virtual IP is here"));
-        } else if self.held {
-            self.drop_vips("no longer Active");
-        }
+    /// Returns whether a farewell from there would be that of the Active router that is listened to.
+    fn listens_to(&self, from: IpAddr) -> bool {
+        self.main().is_some_and(|main| {
+            main.router().state() == State::Backup
+                && main
+                    .router()
+                    .last_heard()
+                    .is_some_and(|heard| heard.from == from && heard.priority != Priority::RELEASE)
+        })
     }
 
     // --- the supervisor -----------------------------------------------------------------------------------
@@ -498,10 +481,33 @@ impl Loop {
         if let Some(supervisor) = &mut self.supervisor {
             supervisor.handle(now, input);
         }
-        self.drain(now);
+        self.converse(now);
     }
 
-    fn carry_out(&mut self, now: Moment, order: Order) {
+    /// Lets the router of `[vrrp]` and the supervisor talk until neither has anything more to say.
+    fn converse(&mut self, now: Moment) {
+        if self.supervisor.is_none() {
+            return;
+        }
+        let Some(main) = self.main else { return };
+        loop {
+            // Orders first: what drops the address must not wait for what the router has to tell.
+            if let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
+                self.carry_out(now, main, order);
+            } else if let Some(news) = self.instances.get_mut(&main).and_then(Instance::next_news) {
+                if let (Some(input), Some(supervisor)) = (heard_by_supervisor(news), &mut self.supervisor) {
+                    supervisor.handle(now, input);
+                }
+            } else if !self.touch(main, |instance, edges| instance.step(now, edges)).unwrap_or(false) {
+                break;
+            }
+        }
+        let holds = self.supervisor.as_ref().is_some_and(Supervisor::holds_vip);
+        self.touch(main, |instance, _| instance.hold(now, holds));
+        self.reschedule(now, main);
+    }
+
+    fn carry_out(&mut self, now: Moment, main: Id, order: Order) {
         match order {
             Order::Ask { round, until } => self.ask(round, until),
             Order::Observe => {
@@ -513,20 +519,30 @@ impl Loop {
             Order::Promote { term } => self.job(Job::Promote { term }),
             Order::Serve { adopt } => self.job(Job::Serve { adopt }),
             Order::Release { stop } => {
-                self.hold(now, false);
+                self.touch(main, |instance, _| instance.hold(now, false));
                 self.job(Job::Release { stop });
             }
-            Order::DropVip => self.drop_vips("not this node's to have"),
-            Order::Eligible(eligible) => self.router.set_fault(now, !eligible),
+            Order::DropVip => {
+                self.touch(main, |instance, edges| {
+                    instance.drop_vips("not this node's to have", edges);
+                });
+            }
+            Order::Eligible(eligible) => {
+                self.touch(main, |instance, _| instance.router_mut().set_fault(now, !eligible));
+            }
             Order::Grant => {
-                if self.router.state() == State::Active {
-                    self.router.announce_again(now);
-                } else {
-                    self.router.grant(now);
-                }
+                self.touch(main, |instance, _| {
+                    let router = instance.router_mut();
+                    if router.state() == State::Active {
+                        router.announce_again(now);
+                    } else {
+                        router.grant(now);
+                    }
+                });
             }
             Order::Yield { farewell } => {
-                self.router.resign(now, Resign { farewell, hold: None });
+                let how = Resign { farewell, hold: None };
+                self.touch(main, |instance, _| instance.router_mut().resign(now, how));
             }
             Order::Note(event) => self.note(event),
             Order::Resigned(result) => {
@@ -540,21 +556,17 @@ impl Loop {
             }
             Order::Exit => self.leaving = true,
         }
-        // Orders make the router speak; what it says comes before the next order.
-        while let output @ (Output::Send(_) | Output::Event(_)) = self.router.poll_output() {
-            self.output(now, output);
-        }
     }
 
     fn ask(&mut self, round: u64, until: Moment) {
-        let Some(database) = &self.database else { return };
+        let (Some(database), Some(main)) = (&self.database, &self.node.main) else { return };
         let mailbox = self.mailbox.clone();
         database.askers.ask(Deadline::at(until), &move |view| {
             mailbox.send(Message::Answered { round, view });
         });
         let mailbox = self.mailbox.clone();
-        let vips = self.node.vips.iter().map(|vip| vip.address.address()).collect();
-        worker::probe(self.node.link.clone(), vips, PROBE_WAIT, move |mac| {
+        let vips = main.vips.iter().map(|place| place.vip.address.address()).collect();
+        worker::probe(main.link.clone(), vips, PROBE_WAIT, move |mac| {
             mailbox.send(Message::Probed { round, mac });
         });
     }
@@ -568,7 +580,8 @@ impl Loop {
     fn progress(&mut self, progress: Progress) {
         match progress {
             Progress::Started { at, step, describe } => {
-                self.recorder.note_at(at, Event::new(EventKind::StepStarted, describe).with("step", step));
+                let event = Event::new(EventKind::StepStarted, describe).with("step", step);
+                self.edges.recorder.note_at(at, event);
             }
             Progress::Done { at, step, report } => {
                 let text = match &report.detail {
@@ -579,87 +592,39 @@ impl Loop {
                     .with("step", step)
                     .with("status", serde_json::to_value(report.status).unwrap_or(Value::Null))
                     .with("took_ms", report.took_ms);
-                self.recorder.note_at(at, event);
+                self.edges.recorder.note_at(at, event);
             }
         }
-    }
-
-    // --- the virtual IPs ----------------------------------------------------------------------------------
-
-    /// Notes whether the addresses belong here, and begins or ends the renewal of their lease.
-    fn hold(&mut self, now: Moment, held: bool) {
-        if self.held != held {
-            self.held = held;
-            self.renew = if held { self.renewal().map(|interval| now + interval) } else { None };
-        }
-    }
-
-    fn renewal(&self) -> Option<Duration> {
-        self.node.vips.iter().filter_map(|vip| vip.lease).min().map(|lease| lease / RENEWALS)
-    }
-
-    fn renew_leases(&mut self, now: Moment) {
-        if self.held && self.renew.is_some_and(|at| now >= at) {
-            self.put_up(now);
-            self.renew = self.renewal().map(|interval| now + interval);
-        }
-    }
-
-    /// Puts the addresses up, or renews their lease: one system call each.
-    fn put_up(&mut self, now: Moment) {
-        for index in 0..self.node.vips.len() {
-            let Some(Vip { address, label, lease, .. }) = self.node.vips.get(index).cloned() else {
-                continue;
-            };
-            let options = AddressOptions { label, lease, replace: true, ..AddressOptions::default() };
-            if let Err(error) = self.netlink.add_address(self.node.link.index, address, &options) {
-                self.recorder.warn(&format!("can't keep {address} on {}: {error}", self.node.link.name));
-                self.renew = Some(now + Duration::from_millis(200));
-            }
-        }
-    }
-
-    fn drop_vips(&mut self, why: &str) {
-        self.held = false;
-        self.renew = None;
-        if let Err(error) = self.remove_vips(why) {
-            self.recorder.warn(&format!("can't remove the virtual IP: {error}"));
-        }
-    }
-
-    fn remove_vips(&mut self, why: &str) -> Result<()> {
-        let present = self.netlink.addresses()?;
-        for vip in self.node.vips.clone() {
-            let index = self.node.link.index;
-            for address in present.iter().filter(|address| {
-                address.index == index && address.address.address() == vip.address.address()
-            }) {
-                self.netlink.delete_address(address.index, address.address)?;
-                self.note(Event::new(EventKind::VipRemoved, format!("removed {}: {why}", vip.address)));
-            }
-        }
-        Ok(())
     }
 
     fn note(&mut self, event: Event) {
-        self.recorder.note(event);
+        self.edges.recorder.note(event);
     }
 
     /// The last words: addresses down, farewell if Active, socket away.
     fn finish(&mut self) {
         let now = clock::now();
-        self.drop_vips("stopping");
-        if self.supervisor.is_some() {
-            // A guarded farewell is a proof, and was sent with the release if it was one.
-            self.router.resign(now, Resign { farewell: false, hold: None });
-        }
-        self.router.shutdown(now);
-        while let output @ (Output::Send(_) | Output::Event(_)) = self.router.poll_output() {
-            self.output(now, output);
+        for (id, mut instance) in std::mem::take(&mut self.instances) {
+            instance.stop(now, id, "stopping", &mut self.edges);
         }
         for caller in self.resigning.drain(..) {
             drop(caller.send(json!({ "schema": 1, "error": "the daemon is stopping" })));
         }
         self.control = None;
+    }
+}
+
+/// Returns what the supervisor is told of an event of its router.
+const fn heard_by_supervisor(event: RouterEvent) -> Option<Input> {
+    match event {
+        RouterEvent::Suspect { .. } => Some(Input::Suspect),
+        RouterEvent::Heard { .. } => Some(Input::Heard),
+        RouterEvent::Ask { reason: AskReason::Silence { .. } } => Some(Input::Ask(Asked::Silence)),
+        RouterEvent::Ask { reason: AskReason::Farewell { from } } => {
+            Some(Input::Ask(Asked::Farewell { from }))
+        }
+        RouterEvent::Contested { from, .. } => Some(Input::Contested { from }),
+        RouterEvent::Overslept { by } => Some(Input::Overslept { by }),
+        _ => None,
     }
 }

@@ -2,11 +2,11 @@
 
 use super::Loop;
 use crate::daemon::control::{Call, Request};
+use crate::daemon::instance::Instance;
 use crate::host::clock;
 use crate::pg::status_row::NodeStatus;
 use crate::promotion::supervisor::{Input, Phase, Supervisor};
 use crate::units::Moment;
-use crate::vrrp::event::Resign;
 use crate::vrrp::types::State;
 use serde_json::{Value, json};
 
@@ -17,76 +17,85 @@ impl Loop {
             Request::Events => json!({
                 "schema": 1,
                 "node": self.node.name,
-                "events": self.recorder.records().collect::<Vec<_>>(),
+                "events": self.edges.recorder.records().collect::<Vec<_>>(),
             }),
-            Request::Stats => {
-                let counters: serde_json::Map<String, Value> =
-                    self.router.stats().iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-                json!({ "schema": 1, "node": self.node.name, "counters": counters })
-            }
+            Request::Stats => self.stats(),
             Request::Resign if self.supervisor.is_some() => {
                 self.resigning.push(answer);
                 self.tell(now, Input::Resign);
                 return;
             }
-            Request::Resign => self.resign_election(now),
+            Request::Resign => self.resign_elections(now),
         };
         // A caller that went away isn't told.
         drop(answer.send(document));
     }
 
     /// Hands over without a database: farewell, and no return until another had time to take over.
-    fn resign_election(&mut self, now: Moment) -> Value {
-        let hold = self.router.down_interval() * 2;
-        let was_active = self.router.state() == State::Active;
-        if was_active {
-            self.drop_vips("resigned");
+    fn resign_elections(&mut self, now: Moment) -> Value {
+        let mut resigned = false;
+        for id in self.ids() {
+            resigned |= self.act(now, id, |instance, edges| instance.resign(now, edges)).unwrap_or(false);
         }
-        self.router.resign(now, Resign { farewell: true, hold: Some(hold) });
-        self.drain(now);
-        if was_active {
+        if resigned {
             json!({ "schema": 1, "resigned": true })
         } else {
             json!({ "schema": 1, "error": "this node isn't Active" })
         }
     }
 
+    fn stats(&self) -> Value {
+        let instances: Vec<Value> = self.instances.values().map(Instance::stats).collect();
+        let counters = self.main().map_or_else(|| json!({}), Instance::counters);
+        json!({ "schema": 1, "node": self.node.name, "counters": counters, "instances": instances })
+    }
+
     fn status(&self) -> Value {
-        let config = self.router.config();
-        let active = match self.router.state() {
-            State::Active => Some(self.node.name.clone()),
-            State::Backup if !self.router.is_suspecting() => {
-                self.router.last_heard().map(|heard| self.node.name_of(heard.from))
-            }
-            _ => None,
-        };
+        let name_of = |address| self.node.name_of(address);
+        let vrrp = self.main().map(|main| {
+            let config = main.router().config();
+            json!({
+                "state": main.router().state(),
+                "priority": config.priority,
+                "virtual_router_id": config.vrid,
+                "interface": main.spec().link.name,
+                "since_ns": main.since(),
+                "active_node": main.active(&self.node.name, &name_of),
+            })
+        });
         let supervisor = self.supervisor.as_ref();
         let phase = match supervisor {
             Some(supervisor) => json!(supervisor.phase()),
-            None => json!(if self.held { "serving" } else { "standby" }),
+            None => json!(if self.holds_any() { "serving" } else { "standby" }),
         };
-        let vips: Vec<Value> =
-            self.node.vips.iter().map(|vip| json!({ "address": vip.address, "held": self.held })).collect();
+        let mut instances: Vec<Value> =
+            self.instances.values().map(|instance| instance.status(&self.node.name, &name_of)).collect();
+        instances.extend(
+            self.waiting
+                .iter()
+                .map(|(name, why)| json!({ "name": name, "state": "INITIALIZE", "reason": why })),
+        );
         json!({
             "schema": 1,
             "cluster": self.node.cluster,
             "node": self.node.name,
             "pid": std::process::id(),
             "version": env!("CARGO_PKG_VERSION"),
-            "vrrp": {
-                "state": self.router.state().to_string(),
-                "priority": config.priority.0,
-                "virtual_router_id": config.vrid.get(),
-                "interface": self.node.link.name,
-                "since_ns": self.state_since,
-                "active_node": active,
-            },
+            "vrrp": vrrp,
             "phase": phase,
             "reason": supervisor.and_then(Supervisor::reason),
             "hint": supervisor.and_then(Supervisor::hint),
-            "vips": vips,
+            "vips": self.main().map(Instance::vips).unwrap_or_default(),
             "term": supervisor.and_then(Supervisor::term),
+            "instances": instances,
         })
+    }
+
+    fn holds_any(&self) -> bool {
+        match self.main() {
+            Some(main) => main.is_held(),
+            None => self.instances.values().any(Instance::is_held),
+        }
     }
 
     /// Tells systemd and the primary's database how this node is, when that changes.
@@ -99,7 +108,12 @@ impl Loop {
             drop(self.notify.watchdog());
             self.watchdog = Some(now + interval);
         }
-        let state = self.router.state().to_string();
+        let state = if let Some(main) = self.main() {
+            main.router().state().to_string()
+        } else {
+            let active = self.instances.values().filter(|i| i.router().state() == State::Active).count();
+            format!("{active} of {} virtual routers Active", self.instances.len() + self.waiting.len())
+        };
         let (phase, reason, hint) = match &self.supervisor {
             Some(supervisor) => (
                 serde_json::to_value(supervisor.phase())
@@ -113,7 +127,7 @@ impl Loop {
         };
         let text = match &reason {
             Some(reason) => format!("{state} {phase}: {reason}"),
-            None => format!("{state} {phase}"),
+            None => format!("{state} {phase}").trim_end().to_owned(),
         };
         if self.told_status != text {
             drop(self.notify.status(&text));

@@ -1,0 +1,598 @@
+//! One virtual router with its effects: it sends its adverts, announces, adds and removes its addresses.
+//!
+//! The router decides; here its decisions are carried out, one system call each. What a supervisor has to hear
+//! of (only the router of `[vrrp]` beside PostgreSQL has one) is left in [`Instance::next_news`].
+
+use super::drops::Drops;
+use super::edges::{Edges, Id};
+use super::spec::{Place, Spec};
+use crate::error::{Error, Result};
+use crate::net::netlink::{Address, AddressOptions, Change, Link};
+use crate::net::vip;
+use crate::promotion::event::{Event, EventKind};
+use crate::settings::OnAddressLoss;
+use crate::units::Moment;
+use crate::vrrp::config::Config as RouterConfig;
+use crate::vrrp::event::{Event as RouterEvent, Output, Resign};
+use crate::vrrp::router::{Election, Router};
+use crate::vrrp::types::State;
+use crate::vrrp::wire::{self, RxPacket, RxPolicy};
+use serde_json::{Map, Value, json};
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// How often a lease is renewed within its lifetime.
+const RENEWALS: u32 = 4;
+/// How soon an address that couldn't be added is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(200);
+
+/// A running virtual router.
+#[derive(Debug)]
+pub(super) struct Instance {
+    spec: Spec,
+    router: Router,
+    policy: RxPolicy,
+    socket: u64,
+    /// Whether the virtual IPs belong on this node now.
+    held: bool,
+    renew: Option<Moment>,
+    since: Moment,
+    /// Addresses still to be announced, and when the next one may be.
+    announcements: VecDeque<IpAddr>,
+    announce_at: Option<Moment>,
+    faults: Faults,
+    /// Whether it was said that an address can't be added.
+    complained: bool,
+    drops: Drops,
+    unsent: u64,
+    news: VecDeque<RouterEvent>,
+}
+
+/// What keeps a free router out of the election.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Faults {
+    link: bool,
+    source: bool,
+    address: bool,
+}
+
+impl Instance {
+    /// Makes a router and its place on a socket, and removes what an earlier life left of its addresses.
+    pub(super) fn new(
+        now: Moment,
+        spec: Spec,
+        id: Id,
+        present: &[Address],
+        edges: &mut Edges,
+    ) -> Result<Self> {
+        let router = Router::new(spec.router.clone()).map_err(|error| Error::config(error.to_string()))?;
+        let socket = edges.join(&spec, id)?;
+        let instance = Self {
+            policy: spec.policy(),
+            router,
+            socket,
+            held: false,
+            renew: None,
+            since: now,
+            announcements: VecDeque::new(),
+            announce_at: None,
+            faults: Faults::default(),
+            complained: false,
+            drops: Drops::default(),
+            unsent: 0,
+            news: VecDeque::new(),
+            spec,
+        };
+        // A virtual IP from an earlier life: whether it belongs here is what has to be found out first.
+        instance.remove_leftovers(present, edges)?;
+        Ok(instance)
+    }
+
+    /// Enters the election. A guarded router stays out until its supervisor lets it in.
+    pub(super) fn startup(&mut self, now: Moment) {
+        if self.is_guarded() {
+            self.router.set_fault(now, true);
+        } else {
+            self.faults.link = !self.spec.link.is_usable();
+            self.router.set_fault(now, self.faults != Faults::default());
+        }
+        self.router.startup(now);
+    }
+
+    pub(super) const fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    pub(super) const fn router(&self) -> &Router {
+        &self.router
+    }
+
+    pub(super) const fn router_mut(&mut self) -> &mut Router {
+        &mut self.router
+    }
+
+    pub(super) const fn is_held(&self) -> bool {
+        self.held
+    }
+
+    fn is_guarded(&self) -> bool {
+        self.spec.router.election == Election::Guarded
+    }
+
+    /// Returns the next thing that a supervisor has to hear of.
+    pub(super) fn next_news(&mut self) -> Option<RouterEvent> {
+        self.news.pop_front()
+    }
+
+    // --- time ---------------------------------------------------------------------------------------------
+
+    /// Returns when it wants to be woken next; everything it had to say must have been carried out.
+    pub(super) fn timer(&mut self) -> Option<Moment> {
+        let Output::Timeout(router) = self.router.poll_output() else { return Some(Moment::BOOT) };
+        [router, self.renew, self.announce_at].into_iter().flatten().min()
+    }
+
+    /// Lets the router do what is due; before [`Self::keep`], because a router that overslept must not renew.
+    pub(super) fn wake(&mut self, now: Moment, edges: &mut Edges) {
+        self.router.handle_timeout(now);
+        self.carry_out(now, edges);
+    }
+
+    /// Renews the leases and sends the announcements that are due.
+    pub(super) fn keep(&mut self, now: Moment, edges: &mut Edges) {
+        if self.held && self.renew.is_some_and(|at| now >= at) {
+            self.renew = self.renewal().map(|interval| now + interval);
+            self.put_up(now, edges);
+        }
+        self.announce_due(now, edges);
+    }
+
+    // --- what arrives -------------------------------------------------------------------------------------
+
+    /// Takes a packet of this virtual router.
+    pub(super) fn packet(&mut self, now: Moment, packet: &RxPacket<'_>, edges: &mut Edges) {
+        match wire::parse(packet, &self.policy) {
+            Ok((advert, form)) => {
+                self.router.stats_mut().checksum(form);
+                self.router.handle_advert(now, packet.source, &advert);
+                self.carry_out(now, edges);
+            }
+            Err(reason) => {
+                self.router.stats_mut().discard(reason);
+                if let Some(line) = self.drops.note(now, packet.source, reason) {
+                    edges.recorder.warn(&self.labelled(&line));
+                }
+            }
+        }
+    }
+
+    /// Takes the new properties of its interface; returns whether it can be used now, if that has changed.
+    pub(super) fn link_changed(&mut self, now: Moment, link: &Link, edges: &mut Edges) -> Option<bool> {
+        let (before, usable) = (self.spec.link.is_usable(), link.is_usable());
+        self.spec.link = link.clone();
+        if before == usable {
+            return None;
+        }
+        if !self.is_guarded() {
+            let text = if usable { "the link is up" } else { "the link is down" };
+            self.note(Event::new(EventKind::Link, text), edges);
+            self.faults.link = !usable;
+            self.apply_faults(now, edges);
+        }
+        if usable {
+            self.router.announce_again(now);
+        }
+        self.carry_out(now, edges);
+        Some(usable)
+    }
+
+    /// Returns whether it has to do with this address of this interface.
+    pub(super) fn knows(&self, index: u32, ip: IpAddr) -> bool {
+        let RouterConfig { source, addresses, .. } = &self.spec.router;
+        self.spec.link.index == index && (*source == ip || addresses.contains(&ip))
+    }
+
+    /// Learns that an address was removed from its interface, by anyone.
+    pub(super) fn address_removed(&mut self, now: Moment, address: IpAddr, edges: &mut Edges) {
+        if address == self.spec.router.source && !self.is_guarded() {
+            self.faults.source = true;
+            let text = format!("{address}, where the adverts come from, was removed");
+            self.note(Event::new(EventKind::AddressLost, text), edges);
+            self.apply_faults(now, edges);
+        }
+        let mine = self.spec.vips.iter().any(|place| place.vip.address.address() == address);
+        if !self.held || !mine || !self.is_missing(address, edges) {
+            return;
+        }
+        match self.spec.on_loss {
+            OnAddressLoss::Restore => {
+                let text = format!("{address} was removed: putting it back");
+                self.note(Event::new(EventKind::AddressLost, text), edges);
+                self.put_up(now, edges);
+                self.router.announce_again(now);
+            }
+            OnAddressLoss::Fault => {
+                let text = format!("{address} was removed: leaving the election until the next reload");
+                self.note(Event::new(EventKind::AddressLost, text), edges);
+                self.faults.address = true;
+                self.apply_faults(now, edges);
+            }
+        }
+        self.carry_out(now, edges);
+    }
+
+    /// Learns that an address was added to its interface.
+    pub(super) fn address_added(&mut self, now: Moment, address: IpAddr, edges: &mut Edges) {
+        if self.faults.source && address == self.spec.router.source {
+            self.faults.source = false;
+            self.apply_faults(now, edges);
+        }
+    }
+
+    /// Makes sure of its addresses after events were lost.
+    pub(super) fn make_sure(&mut self, now: Moment, edges: &mut Edges) {
+        if self.held {
+            self.put_up(now, edges);
+        }
+    }
+
+    /// The events of the past may be about an address that is back, or one that went with its link.
+    fn is_missing(&self, address: IpAddr, edges: &mut Edges) -> bool {
+        let index = self.spec.link.index;
+        let gone = edges
+            .netlink
+            .addresses()
+            .is_ok_and(|present| !present.iter().any(|a| a.index == index && a.address.address() == address));
+        gone && edges.netlink.link(&self.spec.link.name).is_ok_and(|link| link.up)
+    }
+
+    fn apply_faults(&mut self, now: Moment, edges: &mut Edges) {
+        if !self.is_guarded() {
+            self.router.set_fault(now, self.faults != Faults::default());
+            self.carry_out(now, edges);
+        }
+    }
+
+    // --- what is asked of it ------------------------------------------------------------------------------
+
+    /// Becomes what it should be now, without leaving the election; also ends a fault that a person caused.
+    pub(super) fn reconfigure(&mut self, now: Moment, spec: Spec, edges: &mut Edges) -> Result<()> {
+        let kept = |place: &Place| spec.vips.iter().any(|new| new.vip.address == place.vip.address);
+        let gone: Vec<Place> = self.spec.vips.iter().filter(|place| !kept(place)).cloned().collect();
+        let changed = !spec.same(&self.spec);
+        self.router
+            .reconfigure(now, spec.router.clone())
+            .map_err(|error| Error::failed(error.to_string()))?;
+        for place in gone {
+            self.remove(&place, "no longer configured", edges);
+        }
+        let link = self.spec.link.clone();
+        let more = spec.vips.iter().any(|new| !self.spec.vips.contains(new));
+        self.policy = spec.policy();
+        self.spec = Spec { link, ..spec };
+        if self.held && more {
+            self.put_up(now, edges);
+            self.router.announce_again(now);
+        }
+        self.renew = self.renewal().filter(|_| self.held).map(|interval| now + interval);
+        if changed {
+            edges.recorder.info(&self.labelled("runs on with the new configuration"));
+        }
+        self.clear_fault(now, edges);
+        self.carry_out(now, edges);
+        Ok(())
+    }
+
+    /// Ends a fault that a person caused by removing an address.
+    pub(super) fn clear_fault(&mut self, now: Moment, edges: &mut Edges) {
+        if std::mem::take(&mut self.faults.address) {
+            self.apply_faults(now, edges);
+        }
+    }
+
+    /// Hands over without a database: farewell, and no return until another had time to take over.
+    pub(super) fn resign(&mut self, now: Moment, edges: &mut Edges) -> bool {
+        let hold = self.router.down_interval() * 2;
+        let was_active = self.router.state() == State::Active;
+        if was_active {
+            self.drop_vips("resigned", edges);
+            self.router.resign(now, Resign { farewell: true, hold: Some(hold) });
+            self.carry_out(now, edges);
+        }
+        was_active
+    }
+
+    /// Stops: addresses down, farewell if Active.
+    pub(super) fn stop(&mut self, now: Moment, id: Id, why: &str, edges: &mut Edges) {
+        self.drop_vips(why, edges);
+        if self.is_guarded() {
+            // A guarded farewell is a proof, and was sent with the release if it was one.
+            self.router.resign(now, Resign { farewell: false, hold: None });
+        }
+        self.router.shutdown(now);
+        while self.step(now, edges) {}
+        edges.leave(self.socket, id);
+    }
+
+    // --- the router ---------------------------------------------------------------------------------------
+
+    /// Carries out everything a free router has to say. With a supervisor it is the loop that goes on, step by
+    /// step: what the supervisor orders comes before the next step.
+    fn carry_out(&mut self, now: Moment, edges: &mut Edges) {
+        if !self.is_guarded() {
+            while self.step(now, edges) {}
+        }
+    }
+
+    /// Carries out one thing that the router has to say; returns whether there was one.
+    pub(super) fn step(&mut self, now: Moment, edges: &mut Edges) -> bool {
+        let output = self.router.poll_output();
+        let more = !matches!(output, Output::Timeout(_));
+        self.output(now, output, edges);
+        more
+    }
+
+    fn output(&mut self, now: Moment, output: Output, edges: &mut Edges) {
+        match output {
+            Output::Timeout(_) => {}
+            Output::Send(advert) => {
+                // A link that is down says so by netlink; each advert that can't leave is only counted.
+                if !edges.send(self.socket, &advert, self.spec.checksum, &self.spec.peers) {
+                    self.unsent += 1;
+                }
+            }
+            Output::Event(event) => self.event(now, event, edges),
+        }
+    }
+
+    fn event(&mut self, now: Moment, event: RouterEvent, edges: &mut Edges) {
+        let free = !self.is_guarded();
+        match event {
+            RouterEvent::Entered { state, reason } => {
+                self.since = now;
+                let text = format!("VRRP {state}: {}", reason.explain());
+                let note = Event::new(EventKind::State, text).with("state", state.to_string());
+                self.note(note, edges);
+                if state != State::Active {
+                    self.announcements.clear();
+                    self.announce_at = None;
+                }
+                if free {
+                    self.elected(now, state, edges);
+                }
+            }
+            RouterEvent::Announce { burst, .. } => {
+                for _ in 0..burst {
+                    self.announcements.extend(self.spec.vips.iter().map(|place| place.vip.address.address()));
+                }
+                self.announce_due(now, edges);
+            }
+            RouterEvent::Overslept { by } if free => {
+                let text = format!("slept {} ms too long", by.as_millis());
+                self.note(Event::new(EventKind::Overslept, text), edges);
+                self.drop_vips("this process slept too long", edges);
+            }
+            RouterEvent::Uncontested { from } => {
+                let text = format!("{from} no longer sends adverts as Active");
+                self.note(Event::new(EventKind::AdvertHeard, text), edges);
+            }
+            RouterEvent::Differs { from, what } => {
+                let text = format!("the adverts of {from} differ from this configuration: {what:?}");
+                edges.recorder.warn(&self.labelled(&text));
+            }
+            _ => {}
+        }
+        if !free {
+            self.news.push_back(event);
+        }
+    }
+
+    /// Without a database the election alone moves the address.
+    fn elected(&mut self, now: Moment, state: State, edges: &mut Edges) {
+        if state == State::Active {
+            self.hold(now, true);
+            self.put_up(now, edges);
+            let text =
+                if self.spec.vips.len() == 1 { "the virtual IP is here" } else { "the virtual IPs are here" };
+            self.note(Event::new(EventKind::Serving, text), edges);
+        } else if self.held {
+            self.drop_vips("no longer Active", edges);
+        }
+    }
+
+    fn announce_due(&mut self, now: Moment, edges: &mut Edges) {
+        while !self.announcements.is_empty() {
+            if self.announce_at.is_some_and(|at| at > now) {
+                return;
+            }
+            if let Some(vip) = self.announcements.pop_front() {
+                edges.announce(&self.spec.link, vip);
+            }
+            self.announce_at = (!self.spec.pause.is_zero()).then(|| now + self.spec.pause);
+        }
+        self.announce_at = None;
+    }
+
+    // --- the virtual IPs ----------------------------------------------------------------------------------
+
+    /// Notes whether the addresses belong here, and begins or ends the renewal of their lease.
+    pub(super) fn hold(&mut self, now: Moment, held: bool) {
+        if self.held != held {
+            self.held = held;
+            self.renew = if held { self.renewal().map(|interval| now + interval) } else { None };
+        }
+    }
+
+    fn renewal(&self) -> Option<Duration> {
+        self.spec.vips.iter().filter_map(|place| place.vip.lease).min().map(|lease| lease / RENEWALS)
+    }
+
+    /// Puts the addresses up, or renews their lease: one system call each.
+    fn put_up(&mut self, now: Moment, edges: &mut Edges) {
+        let mut failure = None;
+        for Place { vip, inside } in &self.spec.vips {
+            let ipv6 = vip.address.address().is_ipv6();
+            let options = AddressOptions {
+                label: vip.label.clone(),
+                lease: vip.lease,
+                replace: true,
+                // A service address is no address to speak from.
+                preferred_zero_v6: ipv6,
+                no_prefix_route: ipv6 && *inside,
+                ..AddressOptions::default()
+            };
+            if let Err(error) = edges.netlink.add_address(self.spec.link.index, vip.address, &options) {
+                failure = Some(format!("can't keep {} on {}: {error}", vip.address, self.spec.link.name));
+            }
+        }
+        match failure {
+            Some(text) => {
+                self.renew = Some(now + TRY_AGAIN);
+                if !self.complained {
+                    edges.recorder.warn(&self.labelled(&text));
+                }
+                self.complained = true;
+            }
+            None => self.complained = false,
+        }
+    }
+
+    /// Takes the addresses down.
+    pub(super) fn drop_vips(&mut self, why: &str, edges: &mut Edges) {
+        self.held = false;
+        self.renew = None;
+        for place in self.spec.vips.clone() {
+            self.remove(&place, why, edges);
+        }
+    }
+
+    fn remove(&self, place: &Place, why: &str, edges: &mut Edges) {
+        let address = place.vip.address;
+        let index = self.spec.link.index;
+        let removed = if place.inside || address.address().is_ipv6() {
+            edges.netlink.delete_address(index, address)
+        } else {
+            // The first address of its network: others would go with it.
+            edges.netlink.addresses().and_then(|present| {
+                let found = present.iter().find(|found| found.index == index && found.address == address);
+                found.map_or(Ok(Change::Unchanged), |found| vip::remove(&mut edges.netlink, found))
+            })
+        };
+        match removed {
+            Ok(change) if change.is_change() => {
+                self.note(Event::new(EventKind::VipRemoved, format!("removed {address}: {why}")), edges);
+            }
+            Ok(_) => {}
+            Err(error) => edges.recorder.warn(&self.labelled(&format!("can't remove {address}: {error}"))),
+        }
+    }
+
+    fn remove_leftovers(&self, present: &[Address], edges: &mut Edges) -> Result<()> {
+        for address in present.iter().filter(|present| {
+            present.index == self.spec.link.index
+                && self.spec.vips.iter().any(|place| place.vip.address.address() == present.address.address())
+        }) {
+            edges.netlink.delete_address(address.index, address.address)?;
+            let text = format!("removed {}: left over from an earlier run", address.address);
+            self.note(Event::new(EventKind::VipRemoved, text), edges);
+        }
+        Ok(())
+    }
+
+    // --- what is said -------------------------------------------------------------------------------------
+
+    fn labelled(&self, text: &str) -> String {
+        if self.spec.main { text.to_owned() } else { format!("{}: {text}", self.spec.name) }
+    }
+
+    fn note(&self, mut event: Event, edges: &mut Edges) {
+        if !self.spec.main {
+            event.text = self.labelled(&event.text);
+            event = event.with("instance", self.spec.name.as_str());
+        }
+        edges.recorder.note(event);
+    }
+
+    /// Returns why it is out of the election, in words.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        match self.faults {
+            Faults { address: true, .. } => {
+                Some("a virtual IP was removed by someone else; SIGHUP ends the fault")
+            }
+            Faults { link: true, .. } => Some("the link is down"),
+            Faults { source: true, .. } => Some("the address that adverts come from is gone"),
+            _ => None,
+        }
+    }
+
+    /// Returns who is Active as far as this router knows; `own` is what it calls itself.
+    pub(super) fn active(&self, own: &str, name_of: &dyn Fn(IpAddr) -> String) -> Option<String> {
+        match self.router.state() {
+            State::Active => Some(own.to_owned()),
+            State::Backup if !self.router.is_suspecting() => {
+                self.router.last_heard().map(|heard| name_of(heard.from))
+            }
+            _ => None,
+        }
+    }
+
+    pub(super) fn vips(&self) -> Vec<Value> {
+        let each = |place: &Place| json!({ "address": place.vip.address, "held": self.held });
+        self.spec.vips.iter().map(each).collect()
+    }
+
+    pub(super) const fn since(&self) -> Moment {
+        self.since
+    }
+
+    /// Returns what `vrrp status` shows of it.
+    pub(super) fn status(&self, own: &str, name_of: &dyn Fn(IpAddr) -> String) -> Value {
+        let mut document = self.identity();
+        let config = self.router.config();
+        let more = [
+            ("state", json!(self.router.state())),
+            ("priority", json!(config.priority)),
+            ("version", json!(config.version.number())),
+            ("source", json!(config.source)),
+            ("peers", json!(self.spec.peers)),
+            ("advert_interval_ms", json!(config.interval.as_duration().as_millis())),
+            ("active_interval_ms", json!(self.router.active_interval().as_duration().as_millis())),
+            ("since_ns", json!(self.since)),
+            ("active", json!(self.active(own, name_of))),
+            ("reason", json!(self.fault())),
+            ("vips", json!(self.vips())),
+        ];
+        document.extend(more.map(|(key, value)| (key.to_owned(), value)));
+        Value::Object(document)
+    }
+
+    /// Returns what `vrrp stats` shows of it.
+    pub(super) fn stats(&self) -> Value {
+        let mut document = self.identity();
+        document.insert("state".to_owned(), json!(self.router.state()));
+        document.insert("priority".to_owned(), json!(self.router.config().priority));
+        document.insert("counters".to_owned(), self.counters());
+        Value::Object(document)
+    }
+
+    /// Returns the counters.
+    pub(super) fn counters(&self) -> Value {
+        let mut counters: Map<String, Value> =
+            self.router.stats().iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
+        counters.insert("adverts_unsent".to_owned(), self.unsent.into());
+        Value::Object(counters)
+    }
+
+    fn identity(&self) -> Map<String, Value> {
+        let config = self.router.config();
+        let values = [
+            ("name", json!(self.spec.name)),
+            ("guarded", json!(self.is_guarded())),
+            ("interface", json!(self.spec.link.name)),
+            ("virtual_router_id", json!(config.vrid.get())),
+            ("family", json!(if config.source.is_ipv4() { "ipv4" } else { "ipv6" })),
+        ];
+        values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+}

@@ -1,0 +1,213 @@
+//! One network, two implementations: who is Active, who takes over, who hands back.
+
+use super::bench::{Bench, End};
+
+/// How the two speak with each other.
+#[derive(Debug, Clone, Copy)]
+struct Manner {
+    version: u8,
+    ipv6: bool,
+    unicast: bool,
+    password: Option<&'static str>,
+    /// Milliseconds.
+    interval: u32,
+}
+
+const PLAIN: Manner = Manner { version: 3, ipv6: false, unicast: false, password: None, interval: 100 };
+const V2: Manner = Manner { version: 2, interval: 1000, ..PLAIN };
+
+impl Manner {
+    fn vip(self) -> &'static str {
+        if self.ipv6 { "fd77::100" } else { "10.77.0.100" }
+    }
+
+    fn addresses(self) -> &'static [&'static str] {
+        if self.ipv6 { &["fe80::100/64", "fd77::100/64"] } else { &["10.77.0.100/24"] }
+    }
+
+    fn node(self, number: u8) -> String {
+        if self.ipv6 { format!("fd77::{number}") } else { format!("10.77.0.{number}") }
+    }
+
+    /// The table of an instance for pgbaton.
+    fn ours(self, priority: u8, more: &str) -> String {
+        let Self { version, interval, .. } = self;
+        let mut text = format!(
+            "[[instance]]\nname = \"x\"\ninterface = \"port0\"\nvirtual_router_id = 51\nversion = {version}\n\
+             priority = {priority}\nadvert_interval = \"{interval}ms\"\naddresses = {:?}\n{more}\n",
+            self.addresses()
+        );
+        if self.unicast {
+            text.push_str(&format!("unicast_peers = [\"{}\", \"{}\"]\n", self.node(1), self.node(2)));
+            if self.ipv6 {
+                // keepalived 2.2 sends IPv6 unicast with the hop limit of the system.
+                text.push_str("min_ttl = 64\n");
+            }
+        }
+        if let Some(password) = self.password {
+            text.push_str(&format!("auth_pass = \"{password}\"\n"));
+        }
+        text
+    }
+
+    /// The block of an instance for keepalived, at the end b.
+    fn theirs(self, priority: u8, more: &str) -> String {
+        let mut text = format!(
+            "vrrp_instance x {{\n  version {}\n  state BACKUP\n  interface port0\n  virtual_router_id 51\n  \
+             priority {priority}\n  advert_int {}\n  {more}\n",
+            self.version,
+            f64::from(self.interval) / 1000.0
+        );
+        if self.unicast {
+            text.push_str(&format!(
+                "  unicast_src_ip {}\n  unicast_peer {{\n    {}\n  }}\n",
+                self.node(2),
+                self.node(1)
+            ));
+        }
+        if let Some(password) = self.password {
+            text.push_str(&format!(
+                "  authentication {{\n    auth_type PASS\n    auth_pass {password}\n  }}\n"
+            ));
+        }
+        text.push_str("  virtual_ipaddress {\n");
+        for address in self.addresses() {
+            text.push_str(&format!("    {address}\n"));
+        }
+        text.push_str("  }\n}\n");
+        text
+    }
+}
+
+/// Election, farewell in both directions, and the higher priority taking the address back in both directions.
+fn round_trip(name: &str, manner: Manner) {
+    let bench = Bench::new(name);
+    let vip = manner.vip();
+    let ours = bench.pgbaton(End::A, &manner.ours(150, ""));
+    let theirs = bench.keepalived(End::B, &manner.theirs(100, ""));
+    bench.until_at(End::A, vip);
+    ours.stop();
+    bench.until_at(End::B, vip);
+    let ours = bench.pgbaton(End::A, &manner.ours(150, ""));
+    bench.until_at(End::A, vip);
+    theirs.stop();
+    let theirs = bench.keepalived(End::B, &manner.theirs(200, ""));
+    bench.until_at(End::B, vip);
+    ours.until_instance("x", |x| x["state"] == "BACKUP");
+    theirs.stop();
+    bench.until_at(End::A, vip);
+    let farewells = ours.counter("x", "priority_zero_received");
+    assert!(farewells >= 1, "{}", ours.log());
+    let discarded: u64 =
+        ["checksum", "ttl", "auth_type", "auth_failed", "length", "address_list", "destination"]
+            .iter()
+            .map(|reason| ours.counter("x", &format!("discarded_{reason}")))
+            .sum();
+    assert_eq!(discarded, 0, "{}", ours.log());
+}
+
+#[test]
+fn version_three_over_ipv4() {
+    round_trip("v3", PLAIN);
+}
+
+#[test]
+fn version_three_over_ipv4_unicast() {
+    round_trip("v3u", Manner { unicast: true, ..PLAIN });
+}
+
+#[test]
+fn version_three_over_ipv6() {
+    round_trip("v6", Manner { ipv6: true, ..PLAIN });
+}
+
+#[test]
+fn version_three_over_ipv6_unicast() {
+    round_trip("v6u", Manner { ipv6: true, unicast: true, ..PLAIN });
+}
+
+#[test]
+fn version_two_with_and_without_a_password() {
+    round_trip("v2", V2);
+    round_trip("v2p", Manner { password: Some("secret12"), ..V2 });
+}
+
+#[test]
+fn version_two_unicast_with_a_password() {
+    round_trip("v2u", Manner { unicast: true, password: Some("secret12"), ..V2 });
+}
+
+#[test]
+fn a_killed_keepalived_and_a_killed_pgbaton_are_replaced() {
+    let bench = Bench::new("kill");
+    let ours = bench.pgbaton(End::A, &PLAIN.ours(150, "lease = \"2s\""));
+    bench.until_at(End::A, PLAIN.vip());
+    let theirs = bench.keepalived(End::B, &PLAIN.theirs(100, ""));
+    ours.until_instance("x", |x| x["state"] == "ACTIVE");
+    // The keepalived must listen before it can miss anything: it tells so by answering for its group.
+    ours.kill();
+    bench.until_at(End::B, PLAIN.vip());
+    drop(theirs);
+    let ours = bench.pgbaton(End::A, &PLAIN.ours(150, ""));
+    bench.until(End::A, PLAIN.vip(), true);
+    ours.stop();
+}
+
+#[test]
+fn without_preemption_a_higher_priority_stays_backup_on_either_side() {
+    let bench = Bench::new("nopreempt");
+    let theirs = bench.keepalived(End::B, &PLAIN.theirs(100, ""));
+    bench.until(End::B, PLAIN.vip(), true);
+    let ours = bench.pgbaton(End::A, &PLAIN.ours(200, "preempt = false"));
+    ours.until_counter("x", "adverts_received", 20);
+    assert_eq!(ours.instance("x")["state"], "BACKUP", "{}", ours.log());
+    assert_eq!(ours.instance("x")["active"], "10.77.0.2");
+    theirs.stop();
+    bench.until_at(End::A, PLAIN.vip());
+    let theirs = bench.keepalived(End::B, &PLAIN.theirs(254, "nopreempt"));
+    ours.until_counter("x", "adverts_sent", ours.counter("x", "adverts_sent") + 30);
+    assert_eq!(ours.instance("x")["state"], "ACTIVE", "{}\n{}", ours.log(), theirs.log());
+    assert!(!bench.has(End::B, PLAIN.vip()));
+    ours.stop();
+    bench.until_at(End::B, PLAIN.vip());
+}
+
+#[test]
+fn equal_priorities_leave_the_address_where_it_is() {
+    let bench = Bench::new("equal");
+    let ours = bench.pgbaton(End::A, &PLAIN.ours(100, ""));
+    bench.until_at(End::A, PLAIN.vip());
+    let theirs = bench.keepalived(End::B, &PLAIN.theirs(100, ""));
+    ours.until_counter("x", "adverts_sent", ours.counter("x", "adverts_sent") + 30);
+    assert!(!bench.has(End::B, PLAIN.vip()), "{}", theirs.log());
+    ours.stop();
+    bench.until_at(End::B, PLAIN.vip());
+    let ours = bench.pgbaton(End::A, &PLAIN.ours(100, ""));
+    ours.until_counter("x", "adverts_received", 20);
+    assert_eq!(ours.instance("x")["state"], "BACKUP");
+}
+
+#[test]
+fn the_interval_of_the_active_router_is_adopted() {
+    let bench = Bench::new("intervals");
+    let slow = Manner { interval: 1000, ..PLAIN };
+    let theirs = bench.keepalived(End::B, &slow.theirs(200, ""));
+    bench.until(End::B, PLAIN.vip(), true);
+    let ours = bench.pgbaton(End::A, &PLAIN.ours(100, "start_delay = \"2s\""));
+    ours.until_counter("x", "adverts_received", 4);
+    let status = ours.instance("x");
+    assert_eq!((&status["state"], &status["active_interval_ms"]), (&"BACKUP".into(), &1000.into()));
+    assert!(ours.log().contains("differ from this configuration: Interval"), "{}", ours.log());
+    theirs.stop();
+    bench.until_at(End::A, PLAIN.vip());
+}
+
+#[test]
+fn a_wrong_password_is_dropped_and_told_once() {
+    let bench = Bench::new("password");
+    let ours = bench.pgbaton(End::A, &Manner { password: Some("secret12"), ..V2 }.ours(150, ""));
+    let theirs = bench.keepalived(End::B, &Manner { password: Some("another1"), ..V2 }.theirs(200, ""));
+    ours.until_counter("x", "discarded_auth_failed", 3);
+    assert_eq!(ours.log().matches("its password is wrong").count(), 1, "{}", ours.log());
+    assert_eq!(ours.instance("x")["state"], "ACTIVE", "{}", theirs.log());
+}
