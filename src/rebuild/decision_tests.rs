@@ -1,3 +1,5 @@
+//! The decision from both sides of each of its rules.
+
 use super::*;
 
 fn tli(number: u32) -> Timeline {

@@ -148,6 +148,7 @@ impl SourceServer {
         info.remove("hostaddr");
         match &self.conn.host {
             Host::Tcp(ip, _) => info.set("host", &ip.to_string()),
+            Host::Name(name, _) => info.set("host", name),
             Host::Unix(folder, _) => info.set("host", &folder.to_string_lossy()),
         }
         info.set("port", &self.conn.host.port().to_string());
