@@ -205,8 +205,11 @@ fn the_interval_of_the_active_router_is_adopted() {
 #[test]
 fn a_wrong_password_is_dropped_and_told_once() {
     let bench = Bench::new("password");
-    let ours = bench.pgbaton(End::A, &Manner { password: Some("secret12"), ..V2 }.ours(150, ""));
+    // Active before ours starts: a Backup of keepalived 2.2 waits on while it gets adverts that it refuses.
     let theirs = bench.keepalived(End::B, &Manner { password: Some("another1"), ..V2 }.theirs(200, ""));
+    bench.until(End::B, V2.vip(), true);
+    let ours = bench.pgbaton(End::A, &Manner { password: Some("secret12"), ..V2 }.ours(150, ""));
+    bench.until(End::A, V2.vip(), true);
     ours.until_counter("x", "discarded_auth_failed", 3);
     assert_eq!(ours.log().matches("its password is wrong").count(), 1, "{}", ours.log());
     assert_eq!(ours.instance("x")["state"], "ACTIVE", "{}", theirs.log());
