@@ -10,12 +10,24 @@
 //!                                               └─→ plan::apply ─→ changes ──────┴→ output ─→ stdout
 //!
 //! vrrp run:  fds ready ─→ net ─→ vrrp::wire ─→ vrrp::router ─→ promotion::supervisor ─→ plan ─→ the world
-//!            (one thread: epoll, timerfd, signalfd)   (pure)        (pure)              (worker thread)
+//!            (daemon: one thread, epoll, timerfd)    (pure)        (pure)              (worker thread)
 //! ```
 //!
 //! The three files to read first: `vrrp/router.rs` (where an advert becomes a decision),
-//! `promotion/supervisor.rs` (where a decision becomes a plan) and `plan/apply.rs` (where a plan touches the
-//! world). The daemon, the shell verb and the keepalived hook meet in the same plan.
+//! `promotion/supervisor/judging.rs` (where a decision becomes a plan) and `plan/apply.rs` (where a plan touches
+//! the world). The daemon and the shell verb meet in the same plan.
+//!
+//! | room | why it exists |
+//! |---|---|
+//! | `cli`, `settings` | what may be typed, what was meant |
+//! | `command` | one file per verb, a list of steps |
+//! | `plan` | what will be done, as data; `plan::apply` does it |
+//! | `vrrp`, `promotion` | the protocol and the decisions, without clock or socket |
+//! | `pg`, `rebuild`, `watch` | `PostgreSQL`: what it says, what is done to it, its health as events |
+//! | `net`, `host`, `ssh` | the edges: sockets, netlink, processes, files, other machines |
+//! | `daemon` | the loop that drives all of it |
+//! | `demo` | a cluster in namespaces, for people and for the tests |
+//! | `output` | what a person or a program reads |
 
 pub mod cli;
 pub mod command;

@@ -526,7 +526,7 @@ fn peer_primary(local: &LocalView, peers: &[PeerView]) -> Said {
             "node \"{node}\" still runs as primary of the older term {}; this server's data is of term {mine}",
             theirs.unwrap_or_default()
         ))
-        .hint(format!("stop PostgreSQL on \"{node}\"")),
+        .hint(format!("pgbaton pg fence (on \"{node}\")")),
         None => Said::pass("no peer that answers runs as primary"),
     }
 }
@@ -539,7 +539,7 @@ fn newer_epoch(local: &LocalView, peers: &[PeerView]) -> Said {
                 server.term.unwrap_or_default(),
                 local.term.map_or_else(|| "none".to_owned(), |term| format!("term {term}"))
             ))
-            .hint(format!("promote \"{node}\" instead; this server needs pg_rewind or a new base backup"));
+            .hint(format!("promote \"{node}\" instead; then, here: pgbaton pg rebuild-standby"));
         }
         if server.term == local.term && server.timeline > local.timeline {
             return Said::refuse(format!(

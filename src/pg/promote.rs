@@ -187,6 +187,9 @@ fn pause(time: Duration) {
     silence.recv_timeout(time).unwrap_or_default();
 }
 
+/// `unique_violation`, `duplicate_schema`, `duplicate_table`.
+const MADE_MEANWHILE: [&str; 3] = ["23505", "42P06", "42P07"];
+
 /// Whether the epoch row was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Recorded {
@@ -221,7 +224,13 @@ pub fn record_epoch(session: &mut Session, epoch: &Epoch, deadline: Deadline) ->
          IN ('on', 'remote_apply') THEN current_setting('synchronous_commit') ELSE 'on' END, true); {}",
         epoch.upsert()
     );
-    let rows = session.query(sql, deadline).map_err(late)?;
+    let rows = match session.query(sql.as_str(), deadline) {
+        // "IF NOT EXISTS" doesn't see what a killed run's statement is making at this moment; the second look does.
+        Err(error) if error.sqlstate().is_some_and(|state| MADE_MEANWHILE.contains(&state)) => {
+            session.query(sql, deadline).map_err(late)?
+        }
+        other => other.map_err(late)?,
+    };
     match rows.get(1) {
         Some(row) if row.is_true(0) => Ok(Recorded::Written),
         Some(_) => Ok(Recorded::Unchanged),

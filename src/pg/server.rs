@@ -128,7 +128,7 @@ pub struct Started {
 /// SIGKILL ends a process at once, unless it hangs in the kernel, on a dead disk for example.
 const KILL_WITHIN: Duration = Duration::from_secs(10);
 /// The logging process ends by itself when nothing writes to it any more; it holds no data.
-const LOGGER_GRACE: Duration = Duration::from_millis(500);
+const LOGGER_GRACE: Duration = Duration::from_secs(3);
 /// Process 1 collects its dead within milliseconds, if it does it at all.
 const ZOMBIE_GRACE: Duration = Duration::from_secs(1);
 const PID_FILE_MAX: u64 = 64 * 1024;

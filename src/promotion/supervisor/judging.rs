@@ -149,7 +149,7 @@ impl Supervisor {
                         server.timeline.map_or_else(String::new, |timeline| format!(" on timeline {timeline}"))
                     ),
                     Some(format!(
-                        "make this node a standby of {node}: pg_rewind or pg_basebackup from it, then start PostgreSQL with standby.signal"
+                        "make this node a standby of {node}: `pgbaton pg rebuild-standby` here"
                     )),
                 );
             }

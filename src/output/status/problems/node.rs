@@ -153,8 +153,7 @@ impl Finder<'_> {
         primary: &NodeView,
         upstream: &ServerView,
     ) -> bool {
-        let rebuild = "which of the two has the data you need? save it, then rebuild this node with pg_rewind or \
-                       pg_basebackup";
+        let rebuild = "which of the two has the data you need? save it, then, on the other: pgbaton pg rebuild-standby";
         if let (Some(mine), Some(theirs)) = (&server.epoch, &upstream.epoch) {
             if mine.term > theirs.term {
                 let message = format!(
