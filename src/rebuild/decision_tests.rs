@@ -1,3 +1,5 @@
+//! Every rule of the decision, and every combination of facts.
+
 use super::*;
 
 fn tli(number: u32) -> Timeline {
