@@ -4,7 +4,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::print_stderr,
     clippy::let_underscore_must_use,
     clippy::print_stdout,
     clippy::similar_names,

@@ -93,7 +93,9 @@ pub(super) fn run(globals: &Globals, args: &RebuildStandby, out: &Out) -> Result
             outcome.steps.splice(0..0, before.steps);
         }
         let impossible = world.rebuild()?.no_rewind.take().filter(|_| auto);
-        if let (Some(why), Some(_)) = (impossible, outcome.error.take_if(|_| auto)) {
+        // Only that failure has a second way; every other one is the end of this run.
+        if let Some(why) = impossible.filter(|_| outcome.error.is_some()) {
+            outcome.error = None;
             out.status(&format!("a rewind isn't possible: {why}"));
             no_rewind = Some(why);
             earlier = Some(outcome);

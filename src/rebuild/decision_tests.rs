@@ -1,4 +1,4 @@
-//! The decision from both sides of each of its rules.
+//! Every rule of the decision, and every combination of facts.
 
 use super::*;
 

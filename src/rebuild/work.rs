@@ -22,6 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::Sender;
+use std::time::Duration;
 
 /// How far a long step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +71,9 @@ pub struct Work {
 /// Beside the data directory while a single-user server runs, which can't work with it.
 const SIGNAL_ASIDE: &str = "standby.signal.pgbaton";
 
+/// How long a server that is in the way may take to stop, in order and then at once.
+const STOP: Duration = Duration::from_secs(10);
+
 type Done = Result<(bool, Option<String>)>;
 
 impl Work {
@@ -116,6 +120,18 @@ impl Work {
                 Ok((*drop_old, None))
             }
         }
+    }
+
+    /// Makes sure that nobody has started a server meanwhile: a run that was killed may have left a `pg_ctl` behind
+    /// that starts one a moment later.
+    fn nobody_home(&self) -> Result<()> {
+        let processes = self.directory()?.processes()?;
+        if processes.is_empty() {
+            return Ok(());
+        }
+        Err(Error::new(Kind::TryAgain, "a server was started here in the meantime")
+            .detail(format!("{processes:?}"))
+            .hint("run it again: it looks at that server first"))
     }
 
     fn directory(&self) -> Result<DataDirectory> {
@@ -244,6 +260,7 @@ impl Work {
     }
 
     fn rewind(&mut self, deadline: Deadline) -> Done {
+        self.nobody_home()?;
         self.phase(Phase::Rewinding)?;
         let command = self.rewind_command(false);
         let ended = self.run_with_ticks(command, deadline)?;
@@ -316,7 +333,7 @@ impl Work {
         }
         let ended = self.run_with_ticks(command, deadline)?;
         if !ended.success {
-            return Err(Error::failed("the base backup failed").detail(last_line(&ended.said)).hint(
+            return Err(Error::failed("the base backup failed").detail(&ended.said).hint(
                 "the role needs REPLICATION, a line for \"replication\" in pg_hba.conf of the primary, and a free wal sender",
             ));
         }
@@ -346,10 +363,15 @@ impl Work {
             if self.place.is_empty()? {
                 fs::remove_dir(&main.place).map_err(|error| moving(&main.place, &error))?;
             } else {
+                self.nobody_home()?;
                 self.place.make(&self.journal.kept)?;
                 kept::note_moved(&self.place, &self.journal.kept, &exchanges)?;
                 rename(&main.place, &main.old)?;
             }
+        }
+        if main.new.exists() && main.old.join("PG_VERSION").exists() {
+            // One that came up between the look and the move; none can come up where there is no folder.
+            DataDirectory::open(&main.old)?.stop_for_sure(STOP, STOP)?;
         }
         for one in others.iter().filter(|one| one.new.exists()) {
             if one.place.exists() && fs::remove_dir(&one.place).is_err() {

@@ -10,6 +10,9 @@ fn kills() -> u32 {
     std::env::var("PGBATON_TEST_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(60)
 }
 
+/// Each kill leaves a wal sender and a slot behind for a moment, and each copy is a segment of WAL.
+const SETTINGS: &str = "max_wal_senders = 60\nmax_replication_slots = 60\nwal_keep_size = 4GB";
+
 /// A number that differs each time.
 fn random(below: u64) -> u64 {
     let mut bytes = [0; 8];
@@ -19,7 +22,7 @@ fn random(below: u64) -> u64 {
 
 #[test]
 fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
-    let (first, second) = diverged("");
+    let (first, second) = diverged(SETTINGS);
     first.kill();
     let wanted = kills();
     let (mut done, mut round) = (0, 0_u32);
@@ -60,6 +63,7 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
             let took = pgbaton::host::clock::now().since(begin);
             usual = took.clamp(Duration::from_secs(1), Duration::from_millis(2500));
         }
+        println!("round {round}, {method}, {killed} kills: {document:#}\n{}", super::start_log(&old));
         follows(&old, &second);
         old.kill();
         let slot = format!("SELECT pg_drop_replication_slot('{}')", old.name);

@@ -31,6 +31,9 @@ pub(crate) fn run(command: &mut Command) -> (i32, Value) {
 pub(crate) fn rebuilt(local: &Cluster, source: &Cluster, more: &[&str]) -> Value {
     let (code, document) = run(verb(local, source).args(more));
     assert_eq!(code, 0, "{document:#}\n{}", start_log(local));
+    let waited = |step: &&Value| step["step"] == "await-streaming" && step["status"] != "skipped";
+    let steps = document["steps"].as_array().unwrap();
+    assert!(more.contains(&"--drop-kept") || steps.iter().any(|step| waited(&step)), "{document:#}");
     document
 }
 
