@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::let_underscore_must_use,
+    clippy::print_stderr,
     clippy::print_stdout,
     clippy::similar_names,
     unreachable_pub,

@@ -153,6 +153,14 @@ fn memory() {
             mega(field("RssAnon"))
         );
     }
+    let config = lab.config().display().to_string();
+    let status = series(10, || {
+        let arguments: Vec<String> =
+            ["--config", &config, "--quiet", "cluster", "status"].iter().map(ToString::to_string).collect();
+        lab.client.inside(move || Ok(timed(BINARY, &arguments))).expect("a look from the client")
+    });
+    println!("\nlooking");
+    print_series("pgbaton cluster status, 2 nodes", &status, None);
     lab.destroy().expect("the lab goes");
 }
 

@@ -241,7 +241,15 @@ impl Daemon {
     }
 
     pub(crate) fn ask(&self, request: &str) -> Value {
-        self.try_ask(request).unwrap_or_else(|| panic!("no answer:\n{}", self.log()))
+        // Right after its start the daemon may not listen yet.
+        let deadline = Deadline::after(PATIENCE);
+        let mut watch = Folder::new(&self.home);
+        loop {
+            if let Some(answer) = self.try_ask(request) {
+                return answer;
+            }
+            assert!(watch.changed_before(deadline), "no answer:\n{}", self.log());
+        }
     }
 
     /// Returns what `vrrp status` tells of an instance.

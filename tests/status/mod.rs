@@ -339,27 +339,3 @@ fn a_watch_ends_with_ctrl_c_and_each_document_is_one_line() {
     lines.for_each(|line| drop(line.unwrap()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
-
-/// Prints how long a look takes, and what it looks like: `cargo test … measured -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn three_nodes_are_looked_at_measured() {
-    let net = Net::new();
-    let primary = net.primary("node1", &[1, 99]);
-    let standbys = [net.standby("node2", &primary, &[2]), net.standby("node3", &primary, &[3])];
-    let mut millis: Vec<f64> = Vec::new();
-    for _ in 0..50 {
-        let before = clock::now();
-        let view = net.look(3);
-        millis.push(clock::now().since(before).as_secs_f64() * 1e3);
-        assert!(view.nodes.iter().all(|node| node.reach == Reach::Answered));
-    }
-    millis.sort_by(f64::total_cmp);
-    println!("three nodes: median {:.1} ms, worst {:.1} ms", millis[25], millis[49]);
-    standbys[0].signal(Signal::SIGSTOP);
-    let before = clock::now();
-    let report = StatusReport::new(net.look_for(3, Duration::from_secs(1)));
-    println!("one frozen, timeout 1 s: {:.1} ms", clock::now().since(before).as_secs_f64() * 1e3);
-    standbys[0].signal(Signal::SIGCONT);
-    println!("{}", report.render(pgbaton::output::paint::Paint::new(true), 80));
-}

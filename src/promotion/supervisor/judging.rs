@@ -146,11 +146,11 @@ impl Supervisor {
                     "hold",
                     format!(
                         "PostgreSQL {what}; {node} is the primary of term {term}{}",
-                        server.timeline.map_or_else(String::new, |timeline| format!(" on timeline {timeline}"))
+                        server
+                            .timeline
+                            .map_or_else(String::new, |timeline| format!(" on timeline {timeline}"))
                     ),
-                    Some(format!(
-                        "make this node a standby of {node}: `pgbaton pg rebuild-standby` here"
-                    )),
+                    Some(format!("make this node a standby of {node}: `pgbaton pg rebuild-standby` here")),
                 );
             }
             self.timer = Some(now + self.config.retry * 10);

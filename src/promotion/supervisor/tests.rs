@@ -437,5 +437,10 @@ fn a_node_that_is_down_says_who_is_the_primary() {
         node.supervisor.reason(),
         Some("PostgreSQL doesn't run; node1 is the primary of term 4 on timeline 4")
     );
-    assert!(node.supervisor.hint().unwrap().contains("make this node a standby of node1: `pgbaton pg rebuild-standby`"));
+    assert!(
+        node.supervisor
+            .hint()
+            .unwrap()
+            .contains("make this node a standby of node1: `pgbaton pg rebuild-standby`")
+    );
 }

@@ -153,7 +153,8 @@ impl Finder<'_> {
         primary: &NodeView,
         upstream: &ServerView,
     ) -> bool {
-        let rebuild = "which of the two has the data you need? save it, then, on the other: pgbaton pg rebuild-standby";
+        let rebuild =
+            "which of the two has the data you need? save it, then, on the other: pgbaton pg rebuild-standby";
         if let (Some(mine), Some(theirs)) = (&server.epoch, &upstream.epoch) {
             if mine.term > theirs.term {
                 let message = format!(
