@@ -238,14 +238,16 @@ pub(super) fn probe(
                 IpAddr::V6(_) => None,
             })
             .collect();
-        tell(first_owner(&link, &addresses, until));
+        let socket = ArpSocket::open(&link).ok();
+        tell(socket.as_ref().and_then(|socket| first_owner(&link, socket, &addresses, until)));
+        // After the answer: closing a packet socket waits for the kernel, and the decision waits for the answer.
+        drop(socket);
     });
     // Without a thread there is no answer: the round's own deadline covers that.
     drop(spawned);
 }
 
-fn first_owner(link: &Link, addresses: &[Ipv4Addr], until: Deadline) -> Option<Mac> {
+fn first_owner(link: &Link, socket: &ArpSocket, addresses: &[Ipv4Addr], until: Deadline) -> Option<Mac> {
     let own = link.mac?;
-    let socket = ArpSocket::open(link).ok()?;
     addresses.iter().find_map(|address| socket.probe(*address, own, until).ok().flatten())
 }

@@ -21,6 +21,7 @@ use crate::host::sdnotify::SdNotify;
 use crate::net::driver::{Event as Ready, Poller, Signals, Timer, Token, Waker};
 use crate::net::netlink::{Monitor, NetEvent, Netlink};
 use crate::net::sched;
+use crate::output::report::StepStatus;
 use crate::pg::gates::PeerView;
 use crate::plan::apply::Progress;
 use crate::promotion::event::{Event, EventKind};
@@ -593,6 +594,10 @@ impl Loop {
                     .with("status", serde_json::to_value(report.status).unwrap_or(Value::Null))
                     .with("took_ms", report.took_ms);
                 self.edges.recorder.note_at(at, event);
+                if step == "remove-address" && report.status == StepStatus::Done {
+                    let event = Event::new(EventKind::VipRemoved, "the virtual IP left this node");
+                    self.edges.recorder.note_at(at, event);
+                }
             }
         }
     }

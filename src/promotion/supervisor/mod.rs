@@ -457,7 +457,6 @@ impl Supervisor {
     fn released(&mut self, now: Moment, result: PlanResult) {
         let stopped = result == PlanResult::Done;
         let after = self.after.take();
-        self.note(Event::new(EventKind::VipRemoved, "the virtual IP left this node"));
         if let PlanResult::Failed { why, hint } = result {
             self.decide("hold", format!("can't prove that PostgreSQL has stopped: {why}"), hint);
         }
