@@ -12,6 +12,7 @@ BUILD_PACKAGES := gcc libc6-dev libssl-dev pkg-config zlib1g-dev
 DEMO_PACKAGES := postgresql iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish
 
+# A server that starts on port 5432 because of a demo would be a surprise: Debian's default cluster isn't made.
 # $(call install,packages): installs those of the packages that are missing, if the machine has apt-get.
 define install
 	@missing=""; for package in $(1); do \
@@ -21,7 +22,10 @@ define install
 	  command -v apt-get >/dev/null || { echo "missing:$$missing (no apt-get here: install them by hand)" >&2; exit 1; }; \
 	  [ "$$(id -u)" = 0 ] || { echo "missing:$$missing (not root: run apt-get install$$missing)" >&2; exit 77; }; \
 	  echo "installing:$$missing"; \
-	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends $$missing >/dev/null; \
+	  case "$$missing" in *" postgresql"*) \
+	    [ -e /etc/postgresql-common/createcluster.conf ] || { mkdir -p /etc/postgresql-common; \
+	      echo 'create_main_cluster = false' > /etc/postgresql-common/createcluster.conf; } ;; esac; \
+	  $(APT) update -qq && $(APT) install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confold $$missing >/dev/null; \
 	fi
 endef
 
