@@ -101,6 +101,24 @@ pub fn find_by_cwd(directory: &Path) -> Result<Vec<u32>> {
     Ok(found)
 }
 
+/// Returns the numbers of the processes that were started as this program with this word among their arguments.
+///
+/// For children that outlive a killed parent: `pg_basebackup` has one that goes on writing.
+pub fn find_by_argument(program: &str, argument: &Path) -> Result<Vec<u32>> {
+    let failed = |error: io::Error| Error::failed("can't look for processes").detail(error);
+    let wanted = argument.as_os_str().as_encoded_bytes();
+    Ok(fs::read_dir("/proc")
+        .map_err(failed)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|octet| *octet == 0);
+            let name = words.next().and_then(|first| first.rsplit(|octet| *octet == b'/').next());
+            name == Some(program.as_bytes()) && words.any(|word| word == wanted)
+        })
+        .collect())
+}
+
 /// Returns when a process was started, to hundredths of a second; `None` when there is no such process.
 pub fn start_time(pid: u32) -> Option<Moment> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;

@@ -560,6 +560,10 @@ fn is_zombie(pid: u32) -> bool {
 /// Whether a process is the server's logging collector, by the title it gives itself.
 fn is_logger(pid: u32) -> bool {
     let title = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    // A process that is just ending has no title any more; like the logger, it is given the time to.
+    if title.is_empty() {
+        return true;
+    }
     let title = String::from_utf8_lossy(&title);
     title.starts_with("postgres: ") && title.trim_end_matches(['\0', ' ']).ends_with(": logger")
 }

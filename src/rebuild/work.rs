@@ -13,6 +13,8 @@ use super::{verify, wal};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::host::files;
+use crate::host::process::{self, Pidfd};
+use crate::host::signal::Signal;
 use crate::pg::conn::ConnSettings;
 use crate::pg::local::NEEDS_CHECK_FILE;
 use crate::pg::promote;
@@ -299,6 +301,7 @@ impl Work {
         let Some((main, others)) = exchanges.split_first() else {
             return Err(Error::failed("there is nothing to exchange"));
         };
+        end_leftovers(&main.new, deadline)?;
         for one in &exchanges {
             place::remove(&one.new)?;
             self.place.make(&one.new)?;
@@ -512,4 +515,18 @@ fn moving(path: &Path, error: &io::Error) -> Error {
 fn last_line(text: &str) -> String {
     let errors = text.lines().rev().find(|line| line.contains("error:") || line.contains("FATAL:"));
     errors.or_else(|| text.lines().last()).unwrap_or_default().trim().to_owned()
+}
+
+/// Ends the `pg_basebackup` of a killed run: its child would go on writing into the folder that is filled anew.
+fn end_leftovers(folder: &Path, deadline: Deadline) -> Result<()> {
+    for pid in process::find_by_argument("pg_basebackup", folder)? {
+        if let Some(handle) = Pidfd::open(pid)? {
+            handle.signal(Signal::SIGKILL)?;
+            if !handle.wait(deadline)? {
+                return Err(Error::failed("a pg_basebackup of an earlier run doesn't end")
+                    .detail(format!("process {pid}")));
+            }
+        }
+    }
+    Ok(())
 }

@@ -161,7 +161,7 @@ fn resign_hands_over_without_loss_and_a_second_resign_changes_nothing() {
     let old = stage.events_since("node1", asked);
     assert_order(
         &old,
-        &["resigned", "step-done:remove-address", "step-done:stop-server", "vip-removed", "farewell-sent"],
+        &["resigned", "step-done:remove-address", "vip-removed", "step-done:stop-server", "farewell-sent"],
     );
     assert_handed_over(&stage, writer, asked);
     assert_eq!(stage.status("node1").pointer("/phase").unwrap(), "down");
