@@ -56,7 +56,7 @@ lint: ## formatting and lints, warnings are errors
 bench: ## the figures: outages, stages, start-up times, memory (as root; takes minutes)
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 	$(CARGO) build --release
-	$(CARGO) bench
+	$(CARGO) bench --bench figures
 
 docs: ## rewrite man/ and completions/ from the definitions
 	PGBATON_UPDATE=1 $(CARGO) test --test integration docs
