@@ -5,5 +5,6 @@
 //! explained in `pgbaton-protocol(7)`.
 
 pub mod event;
+pub mod rules;
 pub mod ruling;
 pub mod supervisor;

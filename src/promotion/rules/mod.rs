@@ -1,0 +1,187 @@
+//! The rules of the promotion protocol, as functions: who promises, who has enough promises, whose log leads, who
+//! goes. Pure; explained in `pgbaton-protocol(7)`, and explored by the model in the tests of this room.
+//!
+//! It is Raft's idea with `PostgreSQL` as the log: a term, votes from enough nodes, the most complete log leads, and
+//! an entry of the new term must be replicated before the term counts. The daemon, the verbs and the model
+//! call the same functions, so that what is explored is what runs.
+
+mod configuration;
+mod register;
+
+pub use configuration::{Change, Configuration};
+pub use register::{Ask, Confirmed, Promise, PromiseState, Refusal, Register, Standing};
+
+use crate::pg::epoch::Term;
+use crate::pg::lsn::Lsn;
+use std::fmt;
+
+/// The answer of a voter that has promised, after it froze.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Vote {
+    /// The voter.
+    pub voter: String,
+    /// What its data is; `None` for a witness.
+    pub data: Option<Frozen>,
+    /// The newest configuration record of its register, which may be newer than its log.
+    pub record: Option<Configuration>,
+}
+
+/// The data of a node that has promised: it acknowledges nothing for the old primary any more (rule 2).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Frozen {
+    /// The newest term in its log, after replaying all it has.
+    pub epoch: Term,
+    /// The end of the log on its disk.
+    pub end: Lsn,
+    /// The newest configuration in its log.
+    pub configuration: Option<Configuration>,
+}
+
+/// Why a candidate may not go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Shortage {
+    /// Nobody's log or record says whose acknowledgement counted.
+    NoConfiguration,
+    /// The newest configuration doesn't count on the candidate's acknowledgement, and it isn't its primary.
+    NotAMember {
+        /// That configuration.
+        configuration: Configuration,
+    },
+    /// Too few voters have promised.
+    Promises {
+        /// How many did, the candidate included.
+        have: usize,
+        /// How many must.
+        need: usize,
+    },
+    /// Too few of the members are frozen: others may still acknowledge for the old primary.
+    Members {
+        /// How many are.
+        have: usize,
+        /// How many must be.
+        need: usize,
+    },
+}
+
+impl fmt::Display for Shortage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoConfiguration => f.write_str("no node that answers has an epoch row"),
+            Self::NotAMember { configuration } => {
+                write!(f, "this node isn't in the configuration in force ({configuration})")
+            }
+            Self::Promises { have, need } => {
+                write!(f, "{have} of the {need} promises that a majority needs")
+            }
+            Self::Members { have, need } => write!(
+                f,
+                "{have} of the {need} synchronous standbys that must have detached from the old primary"
+            ),
+        }
+    }
+}
+
+/// What a candidate with enough promises knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Enough {
+    /// The newest configuration among all answers.
+    pub configuration: Configuration,
+    /// The voter whose log is the most complete: the candidate must equal it before it goes on (rule 5).
+    pub best: String,
+    /// Where that log ends.
+    pub end: Lsn,
+}
+
+/// How many voters are a majority.
+pub const fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// Judges the promises of a candidate (rules 3, 4 and 5). `votes` holds the candidate's own; the electorate is the number
+/// of all voters.
+///
+/// Complete are the frozen members of the newest configuration together when every acknowledging set meets them, and so
+/// is the data of that configuration's own primary: nothing was acknowledged that its disk hadn't first.
+pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enough, Shortage> {
+    let logs = votes.iter().filter_map(|vote| vote.data.as_ref()?.configuration.as_ref());
+    let records = votes.iter().filter_map(|vote| vote.record.as_ref());
+    let Some(configuration) = logs.chain(records).max_by_key(|known| known.version()).cloned() else {
+        return Err(Shortage::NoConfiguration);
+    };
+    let resumes = configuration.primary == candidate;
+    if !resumes && !configuration.has(candidate) {
+        return Err(Shortage::NotAMember { configuration });
+    }
+    let frozen = |node: &str| votes.iter().any(|vote| vote.voter == node && vote.data.is_some());
+    // Nobody can have been promoted past it: the old primary needed this node, or nobody, for every commit.
+    let alone = (electorate == 2 && configuration.is_only(candidate))
+        || (resumes && configuration.members.is_empty());
+    let need = if alone { 1 } else { majority(electorate) };
+    if votes.len() < need {
+        return Err(Shortage::Promises { have: votes.len(), need });
+    }
+    let of_this_epoch = |vote: &&Vote| {
+        vote.voter == configuration.primary
+            && vote.data.as_ref().is_some_and(|data| data.epoch == configuration.term)
+    };
+    if !votes.iter().any(|vote| of_this_epoch(&vote)) {
+        let have = configuration.members.iter().filter(|member| frozen(member)).count();
+        let need = configuration.blocking();
+        if have < need {
+            return Err(Shortage::Members { have, need });
+        }
+    }
+    let best = votes
+        .iter()
+        .filter_map(|vote| vote.data.as_ref().map(|data| (vote, data)))
+        // Of equals the candidate itself: it has nothing to fetch then.
+        .max_by_key(|(vote, data)| (data.epoch, data.end, vote.voter == candidate));
+    match best {
+        Some((vote, data)) => Ok(Enough { configuration, best: vote.voter.clone(), end: data.end }),
+        None => Err(Shortage::NoConfiguration),
+    }
+}
+
+/// Why a primary must go (rule 8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StepDown {
+    /// A higher term is confirmed: it may come back only as that holder's standby.
+    Confirmed(Confirmed),
+    /// Enough voters have promised a higher term that this primary may no longer be acknowledged.
+    Promised {
+        /// The highest of those terms.
+        term: Term,
+        /// Whom it was promised to.
+        holder: String,
+    },
+}
+
+impl fmt::Display for StepDown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confirmed(confirmed) => {
+                write!(f, "{} is the primary of term {}", confirmed.holder, confirmed.term)
+            }
+            Self::Promised { term, holder } => {
+                write!(f, "a majority of the voters has promised term {term} to {holder}")
+            }
+        }
+    }
+}
+
+/// Judges what a primary of `term` has learnt of the others' registers.
+pub fn step_down(term: Term, registers: &[&Register], voters: usize) -> Option<StepDown> {
+    let confirmed = registers.iter().filter_map(|register| register.confirmed.as_ref());
+    if let Some(newer) = confirmed.filter(|known| known.term > term).max_by_key(|known| known.term) {
+        return Some(StepDown::Confirmed(newer.clone()));
+    }
+    let promises: Vec<&Promise> = registers
+        .iter()
+        .filter_map(|register| register.promise.as_ref())
+        .filter(|promise| promise.term > term && promise.state == PromiseState::Promised)
+        .collect();
+    // Of two nodes, the other one's promise is all there is.
+    let need = if voters == 2 { 1 } else { majority(voters) };
+    let newest = promises.iter().max_by_key(|promise| promise.term)?;
+    (promises.len() >= need).then(|| StepDown::Promised { term: newest.term, holder: newest.holder.clone() })
+}
