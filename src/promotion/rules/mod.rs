@@ -169,19 +169,25 @@ impl fmt::Display for StepDown {
     }
 }
 
-/// Judges what a primary of `term` has learnt of the others' registers.
-pub fn step_down(term: Term, registers: &[&Register], voters: usize) -> Option<StepDown> {
-    let confirmed = registers.iter().filter_map(|register| register.confirmed.as_ref());
+/// Judges what the primary `node` of `term` has learnt of the others' registers. What was promised to itself is a
+/// promotion of its own that isn't confirmed yet.
+pub fn step_down(node: &str, term: Term, registers: &[&Register], electorate: usize) -> Option<StepDown> {
+    let confirmed = registers
+        .iter()
+        .filter_map(|register| register.confirmed.as_ref())
+        .filter(|known| known.holder != node);
     if let Some(newer) = confirmed.filter(|known| known.term > term).max_by_key(|known| known.term) {
         return Some(StepDown::Confirmed(newer.clone()));
     }
     let promises: Vec<&Promise> = registers
         .iter()
         .filter_map(|register| register.promise.as_ref())
-        .filter(|promise| promise.term > term && promise.state == PromiseState::Promised)
+        .filter(|promise| {
+            promise.term > term && promise.state == PromiseState::Promised && promise.holder != node
+        })
         .collect();
     // Of two nodes, the other one's promise is all there is.
-    let need = if voters == 2 { 1 } else { majority(voters) };
+    let need = if electorate == 2 { 1 } else { majority(electorate) };
     let newest = promises.iter().max_by_key(|promise| promise.term)?;
     (promises.len() >= need).then(|| StepDown::Promised { term: newest.term, holder: newest.holder.clone() })
 }

@@ -16,8 +16,9 @@
 
 mod judging;
 mod types;
+mod voting;
 
-pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult};
+pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult, Rejoin, Votes};
 
 use super::event::{Event, EventKind};
 use crate::pg::epoch::Term;
@@ -38,8 +39,10 @@ enum Purpose {
     Confirm,
     /// A serving primary hears a rival.
     Contest,
-    /// A node that is down wants to say why it stays down.
+    /// A node that is down, or has lost its primary, wants to know why.
     Explain,
+    /// A serving primary asks whether it is still the newest.
+    Heartbeat,
 }
 
 #[derive(Debug)]
@@ -102,6 +105,17 @@ pub struct Supervisor {
     standby_term: Option<Term>,
     /// The last thing that was said, so that it is said once.
     said: Option<String>,
+    /// When the next heartbeat is due.
+    heartbeat: Option<Moment>,
+    /// When a majority last answered.
+    majority_at: Option<Moment>,
+    /// Since when this standby has been without its primary.
+    lost_since: Option<Moment>,
+    /// When the others may be asked again who the primary is.
+    explain_due: Option<Moment>,
+    /// When a rejoin may be tried again, and how often it has failed.
+    rejoin_after: Option<Moment>,
+    rejoin_failures: u32,
 }
 
 impl Supervisor {
@@ -126,6 +140,12 @@ impl Supervisor {
             link_down_since: None,
             standby_term: None,
             said: None,
+            heartbeat: None,
+            majority_at: None,
+            lost_since: None,
+            explain_due: None,
+            rejoin_after: None,
+            rejoin_failures: 0,
         }
     }
 
@@ -166,7 +186,7 @@ impl Supervisor {
             (Some(since), Some(after), Phase::Serving) => Some(since + after),
             _ => None,
         };
-        [round, self.timer, isolation].into_iter().flatten().min()
+        [round, self.timer, isolation, self.heartbeat_due()].into_iter().flatten().min()
     }
 
     /// Takes one input; the orders that follow are drained with [`Self::next_order`].
@@ -205,6 +225,7 @@ impl Supervisor {
             Input::PeerAnswered { round, view } => self.peer_answered(now, round, view),
             Input::VipProbed { round, mac } => self.vip_probed(now, round, mac),
             Input::PlanDone(result) => self.plan_done(now, result),
+            Input::Rejoined(result) => self.rejoined(now, result),
             Input::Link { up } => self.link(now, up),
             Input::Resign => self.resign(),
             Input::Terminate => self.terminate(),
@@ -238,14 +259,17 @@ impl Supervisor {
             _ => {}
         }
         match self.phase {
-            Phase::Promoting | Phase::TakingUp | Phase::Releasing => {}
+            Phase::Promoting | Phase::TakingUp | Phase::Releasing | Phase::Rejoining => {}
             Phase::Serving => match local {
                 Local::Primary(_) | Local::Starting { .. } => {}
                 Local::Standby(_) => self.give_up("PostgreSQL restarted as a standby".to_owned()),
                 Local::Down { why } => self.give_up(format!("PostgreSQL is gone: {why}")),
                 Local::Hung { why } => self.give_up(format!("PostgreSQL doesn't answer: {why}")),
             },
-            _ => self.settle(now),
+            _ => {
+                self.settle(now);
+                self.tend(now);
+            }
         }
     }
 
@@ -328,7 +352,9 @@ impl Supervisor {
             EventKind::Contested,
             format!("{} sends adverts as Active too: comparing terms", self.name_of(from)),
         ));
-        if self.phase == Phase::Serving && self.round.is_none() {
+        if self.phase == Phase::Serving
+            && self.round.as_ref().is_none_or(|round| round.purpose == Purpose::Heartbeat)
+        {
             self.ask_around(now, Purpose::Contest);
         }
     }
@@ -366,22 +392,29 @@ impl Supervisor {
     // --- asking -------------------------------------------------------------------------------------------
 
     fn ask_around(&mut self, now: Moment, purpose: Purpose) {
+        self.ask_around_until(now, purpose, now + self.config.ask_timeout);
+    }
+
+    fn ask_around_until(&mut self, now: Moment, purpose: Purpose, until: Moment) {
         self.rounds += 1;
-        let until = now + self.config.ask_timeout;
+        let link = purpose != Purpose::Heartbeat;
         self.round = Some(Round {
             id: self.rounds,
             purpose,
             started: now,
             until,
             answers: Vec::new(),
-            vip: LinkAnswer::Asking,
+            vip: if link { LinkAnswer::Asking } else { LinkAnswer::Nobody },
         });
+        self.orders.push_back(Order::Ask { round: self.rounds, until, link });
+        if purpose == Purpose::Heartbeat {
+            return;
+        }
         self.timer = None;
-        self.orders.push_back(Order::Ask { round: self.rounds, until });
         if purpose != Purpose::Explain {
             self.orders.push_back(Order::Observe);
         }
-        if self.said.is_none() {
+        if self.said.is_none() && purpose != Purpose::Explain {
             self.note(Event::new(
                 EventKind::Asking,
                 "asking the other nodes, and the link for the virtual IP",
@@ -394,7 +427,7 @@ impl Supervisor {
         if round.answers.iter().any(|known| known.node == view.node) {
             return;
         }
-        if self.said.is_none() {
+        if self.said.is_none() && !matches!(round.purpose, Purpose::Heartbeat | Purpose::Explain) {
             let event = Event::new(EventKind::PeerAnswer, format!("{}: {}", view.node, view.answer))
                 .with("node", view.node.clone())
                 .with("answer", view.answer.to_string());
@@ -429,6 +462,7 @@ impl Supervisor {
                 self.standby_term = None;
                 self.silent_since = None;
                 self.farewell = None;
+                self.begin_heartbeats(now);
                 self.note(Event::new(EventKind::Serving, "serving: the primary and the virtual IP are here"));
                 self.orders.push_back(Order::Grant);
                 self.orders.push_back(Order::Observe);
@@ -443,7 +477,7 @@ impl Supervisor {
                 // What the server is now decides what is tried next; it may have been promoted all the same.
                 self.orders.push_back(Order::DropVip);
                 self.enter(Phase::Held);
-                self.timer = Some(now + self.config.retry);
+                self.timer = Some(now + self.backoff());
                 self.orders.push_back(Order::Observe);
                 if self.terminating {
                     self.orders.push_back(Order::Exit);
@@ -539,6 +573,7 @@ impl Supervisor {
         match self.phase {
             Phase::Serving => self.release_for_operator(),
             Phase::Promoting | Phase::TakingUp | Phase::Releasing => {}
+            // What a rebuild does can be killed and run again; the daemon doesn't wait for it.
             _ => self.orders.push_back(Order::Exit),
         }
     }
@@ -578,6 +613,7 @@ impl Supervisor {
             self.timer = None;
             self.retry(now);
         }
+        self.beat(now);
     }
 
     fn retry(&mut self, now: Moment) {
@@ -591,7 +627,13 @@ impl Supervisor {
                     self.enter(Phase::Confirming);
                     self.ask_around(now, Purpose::Confirm);
                 }
-                _ => self.settle(now),
+                _ => {
+                    self.settle(now);
+                    // The silence goes on: this node asks again, with a fresh look at everything.
+                    if self.phase == Phase::Standby && self.silent_since.is_some() {
+                        self.timer = Some(now + self.config.retry);
+                    }
+                }
             },
             Phase::Down | Phase::Fenced => self.ask_around(now, Purpose::Explain),
             _ => {}
