@@ -258,7 +258,7 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         // of which this leaves one interval for the stop.
         isolation: (availability == crate::pg::gates::Availability::Prefer)
             .then(|| spec.router.interval.as_duration() * 2),
-        votes: settings.synchronous().then(|| supervisor::Votes {
+        votes: settings.synchronous().then_some(supervisor::Votes {
             electorate: settings.nodes.len(),
             heartbeat: settings.replication.heartbeat,
             isolation: settings.replication.isolation_timeout,

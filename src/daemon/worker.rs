@@ -283,7 +283,7 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term) -> Result
 /// Runs `pg rebuild-standby` towards the primary, as a process of its own on a thread of its own.
 pub(super) fn rejoin(
     config: Option<PathBuf>,
-    node: String,
+    node: &str,
     primary: String,
     tell: impl FnOnce(std::result::Result<String, String>) + Send + 'static,
 ) -> Result<()> {
@@ -293,7 +293,7 @@ pub(super) fn rejoin(
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
-    command.args(["--node", &node, "--json", "pg", "rebuild-standby", "--from", &primary]);
+    command.args(["--node", node, "--json", "pg", "rebuild-standby", "--from", &primary]);
     let work = move || {
         let result = run_spawn(Spawn::new(command), Deadline::after(REJOIN_WITHIN));
         let said = |bytes: &[u8], key: &str| {

@@ -102,6 +102,7 @@ impl FromStr for Gate {
 pub struct UnknownGate(String);
 
 /// This server, as far as the gates look at it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalView {
     /// Whether it is a standby.

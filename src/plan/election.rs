@@ -102,7 +102,7 @@ impl Election {
                 Err(shortage) => shortage,
             };
             if open == 0 {
-                return Err(self.short(&shortage, &refusals));
+                return Err(short(&shortage, &refusals));
             }
             match answers.recv_timeout(until.left()) {
                 Ok((_, Ok(vote))) => {
@@ -116,7 +116,7 @@ impl Election {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     refusals.push(format!("no answer of {open} more"));
-                    return Err(self.short(&shortage, &refusals));
+                    return Err(short(&shortage, &refusals));
                 }
                 Err(RecvTimeoutError::Disconnected) => open = 0,
             }
@@ -149,7 +149,7 @@ impl Election {
             Ok(enough) => {
                 return Err(Error::new(Kind::TryAgain, format!("{} still has more of the log", enough.best)));
             }
-            Err(shortage) => return Err(self.short(&shortage, &[])),
+            Err(shortage) => return Err(short(&shortage, &[])),
         }
         Ok(Some(said))
     }
@@ -162,12 +162,11 @@ impl Election {
         first: Option<Term>,
         deadline: Deadline,
     ) -> Result<(bool, String)> {
-        let term = match first {
-            Some(term) => term,
-            None => {
-                self.judged()?;
-                self.asked()?.term
-            }
+        let term = if let Some(term) = first {
+            term
+        } else {
+            self.judged()?;
+            self.asked()?.term
         };
         let others: Vec<String> = self.voters.peers.iter().map(|peer| peer.name.clone()).collect();
         // Of two nodes only one that is frozen, and so known to be well, is waited for: otherwise the survivor
@@ -195,8 +194,8 @@ impl Election {
             return Ok(());
         }
         let names = register::read(session, deadline)?.names;
-        let named = |peer: &&std::sync::Arc<Peer>| names.contains(&format!("\"{}\"", peer.name));
-        let members = self.voters.peers.iter().filter(named).map(|peer| peer.name.clone()).collect();
+        let is_in_force = |peer: &&std::sync::Arc<Peer>| names.contains(&format!("\"{}\"", peer.name));
+        let members = self.voters.peers.iter().filter(is_in_force).map(|peer| peer.name.clone()).collect();
         self.configuration = Some(configuration(&self.voters, term, 0, members));
         Ok(())
     }
@@ -260,13 +259,6 @@ impl Election {
         rules::enough(&self.voters.node, &self.votes, self.voters.peers.count() + 1)
     }
 
-    fn short(&self, shortage: &rules::Shortage, refusals: &[String]) -> Error {
-        let error = Error::refused(format!("not enough votes: {shortage}"));
-        let error = if refusals.is_empty() { error } else { error.detail(refusals.join("; ")) };
-        error
-            .hint("bring back one of the other nodes, or its PostgreSQL: `pgbaton cluster status` shows them")
-    }
-
     fn asked(&self) -> Result<&Ask> {
         self.ask.as_ref().ok_or_else(|| Error::failed("this node hasn't frozen itself"))
     }
@@ -274,6 +266,12 @@ impl Election {
     fn judged(&self) -> Result<&Enough> {
         self.enough.as_ref().ok_or_else(|| Error::failed("the votes haven't been collected"))
     }
+}
+
+fn short(shortage: &rules::Shortage, refusals: &[String]) -> Error {
+    let error = Error::refused(format!("not enough votes: {shortage}"));
+    let error = if refusals.is_empty() { error } else { error.detail(refusals.join("; ")) };
+    error.hint("bring back one of the other nodes, or its PostgreSQL: `pgbaton cluster status` shows them")
 }
 
 /// Returns the configuration of a primary that `members` acknowledge for.

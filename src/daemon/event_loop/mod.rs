@@ -54,6 +54,7 @@ const PACKETS_AT_ONCE: usize = 64;
 const PROBE_WAIT: Duration = Duration::from_millis(20);
 
 /// What other threads tell the loop.
+#[expect(clippy::large_enum_variant, reason = "few at a time")]
 #[derive(Debug)]
 pub(in crate::daemon) enum Message {
     Seen(Seen),
@@ -627,7 +628,7 @@ impl Loop {
         let mailbox = self.mailbox.clone();
         let config = self.settings.file.clone();
         let node = self.node.name.clone();
-        let started = worker::rejoin(config, node, primary, move |result| {
+        let started = worker::rejoin(config, &node, primary, move |result| {
             mailbox.send(Message::Rejoined(result));
         });
         if let Err(error) = started {

@@ -622,19 +622,17 @@ impl Supervisor {
                 self.enter(Phase::Asking);
                 self.ask_around(now, Purpose::Promote);
             }
-            Phase::Held => match &self.local {
-                Some(Local::Primary(_)) => {
-                    self.enter(Phase::Confirming);
-                    self.ask_around(now, Purpose::Confirm);
+            Phase::Held if matches!(self.local, Some(Local::Primary(_))) => {
+                self.enter(Phase::Confirming);
+                self.ask_around(now, Purpose::Confirm);
+            }
+            Phase::Held => {
+                self.settle(now);
+                // The silence goes on: this node asks again, with a fresh look at everything.
+                if self.phase == Phase::Standby && self.silent_since.is_some() {
+                    self.timer = Some(now + self.config.retry);
                 }
-                _ => {
-                    self.settle(now);
-                    // The silence goes on: this node asks again, with a fresh look at everything.
-                    if self.phase == Phase::Standby && self.silent_since.is_some() {
-                        self.timer = Some(now + self.config.retry);
-                    }
-                }
-            },
+            }
             Phase::Down | Phase::Fenced => self.ask_around(now, Purpose::Explain),
             _ => {}
         }

@@ -90,6 +90,7 @@ pub enum Asked {
 }
 
 /// What happened.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The watch saw the local server.
