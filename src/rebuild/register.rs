@@ -129,11 +129,13 @@ mod tests {
     use crate::pg::lsn::{Lsn, Timeline};
     use crate::promotion::rules::Promise;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the fields are options")]
     fn promise(term: u64, holder: &str, state: PromiseState) -> Option<Promise> {
         let id = PromotionId::from_random([1; 16]);
         Some(Promise { term: Term(term), holder: holder.to_owned(), id, state })
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "the fields are options")]
     fn confirmed(term: u64, holder: &str) -> Option<Confirmed> {
         Some(Confirmed { term: Term(term), holder: holder.to_owned() })
     }

@@ -9,12 +9,14 @@ use pgbaton::promotion::rules::{Confirmed, Promise, PromiseState, Register};
 use pgbaton::rebuild::conf;
 
 /// Returns a promise.
+#[expect(clippy::unnecessary_wraps, reason = "the fields are options")]
 pub(super) fn promise(term: u64, holder: &str, id: u8, state: PromiseState) -> Option<Promise> {
     let id = PromotionId::from_random([id; 16]);
     Some(Promise { term: Term(term), holder: holder.to_owned(), id, state })
 }
 
 /// Returns a confirmed term.
+#[expect(clippy::unnecessary_wraps, reason = "the fields are options")]
 pub(super) fn confirmed(term: u64, holder: &str) -> Option<Confirmed> {
     Some(Confirmed { term: Term(term), holder: holder.to_owned() })
 }
