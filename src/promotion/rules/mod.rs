@@ -13,6 +13,7 @@ pub use register::{Ask, Confirmed, Promise, PromiseState, Refusal, Register, Sta
 
 use crate::pg::epoch::Term;
 use crate::pg::lsn::Lsn;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The answer of a voter that has promised, after it froze.
@@ -108,6 +109,7 @@ pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enou
     let Some(configuration) = logs.chain(records).max_by_key(|known| known.version()).cloned() else {
         return Err(Shortage::NoConfiguration);
     };
+    let voters: BTreeSet<&str> = votes.iter().map(|vote| vote.voter.as_str()).collect();
     let resumes = configuration.primary == candidate;
     if !resumes && !configuration.has(candidate) {
         return Err(Shortage::NotAMember { configuration });
@@ -115,10 +117,10 @@ pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enou
     let frozen = |node: &str| votes.iter().any(|vote| vote.voter == node && vote.data.is_some());
     // Nobody can have been promoted past it: the old primary needed this node, or nobody, for every commit.
     let alone = (electorate == 2 && configuration.is_only(candidate))
-        || (resumes && configuration.members.is_empty());
+        || (resumes && configuration.members.is_empty() && in_force(&configuration, candidate, votes));
     let need = if alone { 1 } else { majority(electorate) };
-    if votes.len() < need {
-        return Err(Shortage::Promises { have: votes.len(), need });
+    if voters.len() < need {
+        return Err(Shortage::Promises { have: voters.len(), need });
     }
     let of_this_epoch = |vote: &&Vote| {
         vote.voter == configuration.primary
@@ -140,6 +142,15 @@ pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enou
         Some((vote, data)) => Ok(Enough { configuration, best: vote.voter.clone(), end: data.end }),
         None => Err(Shortage::NoConfiguration),
     }
+}
+
+/// Whether a primary's own newest configuration had come into force before it stopped.
+///
+/// The row of a change is in its log before anybody has acknowledged it; its own register says so last (rule 9).
+/// The row of the promotion itself is in force as soon as it is written when nobody needs to acknowledge it.
+fn in_force(configuration: &Configuration, primary: &str, votes: &[Vote]) -> bool {
+    configuration.change == 0
+        || votes.iter().any(|vote| vote.voter == primary && vote.record.as_ref() == Some(configuration))
 }
 
 /// Why a primary must go (rule 8).
