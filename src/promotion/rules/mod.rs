@@ -158,7 +158,7 @@ fn in_force(configuration: &Configuration, primary: &str, votes: &[Vote]) -> boo
 pub enum StepDown {
     /// A higher term is confirmed: it may come back only as that holder's standby.
     Confirmed(Confirmed),
-    /// Enough voters have promised a higher term that this primary may no longer be acknowledged.
+    /// So many have promised a higher term that nothing can be acknowledged here any more.
     Promised {
         /// The highest of those terms.
         term: Term,
@@ -174,25 +174,29 @@ impl fmt::Display for StepDown {
                 write!(f, "{} is the primary of term {}", confirmed.holder, confirmed.term)
             }
             Self::Promised { term, holder } => {
-                write!(f, "a majority of the voters has promised term {term} to {holder}")
+                write!(f, "the voters have promised term {term} to {holder}")
             }
         }
     }
 }
 
-/// Judges what a primary of `term` has learnt of the others' registers.
-pub fn step_down(term: Term, registers: &[&Register], voters: usize) -> Option<StepDown> {
-    let confirmed = registers.iter().filter_map(|register| register.confirmed.as_ref());
-    if let Some(newer) = confirmed.filter(|known| known.term > term).max_by_key(|known| known.term) {
+/// Judges what a primary has learnt of the others' registers; `own` is the configuration in force.
+///
+/// Promises alone end nothing that the candidate can't take over: as long as members enough to acknowledge have promised
+/// nobody else, no candidate has enough either, and the primary serves on.
+pub fn step_down(own: &Configuration, heard: &[(&str, &Register)], voters: usize) -> Option<StepDown> {
+    let confirmed = heard.iter().filter_map(|(_, register)| register.confirmed.as_ref());
+    if let Some(newer) = confirmed.filter(|known| known.term > own.term).max_by_key(|known| known.term) {
         return Some(StepDown::Confirmed(newer.clone()));
     }
-    let promises: Vec<&Promise> = registers
+    let promises: Vec<(&str, &Promise)> = heard
         .iter()
-        .filter_map(|register| register.promise.as_ref())
-        .filter(|promise| promise.term > term && promise.state == PromiseState::Promised)
+        .filter_map(|(voter, register)| Some((*voter, register.open()?)))
+        .filter(|(_, promise)| promise.term > own.term)
         .collect();
-    // Of two nodes, the other one's promise is all there is.
-    let need = if voters == 2 { 1 } else { majority(voters) };
-    let newest = promises.iter().max_by_key(|promise| promise.term)?;
-    (promises.len() >= need).then(|| StepDown::Promised { term: newest.term, holder: newest.holder.clone() })
+    let members = promises.iter().filter(|(voter, _)| own.has(voter)).count();
+    let alone = voters == 2 && promises.iter().any(|(voter, _)| own.is_only(voter));
+    let fenced = members >= own.blocking() && (alone || promises.len() >= majority(voters));
+    let (_, newest) = promises.iter().max_by_key(|(_, promise)| promise.term)?;
+    fenced.then(|| StepDown::Promised { term: newest.term, holder: newest.holder.clone() })
 }

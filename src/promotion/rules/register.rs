@@ -301,7 +301,7 @@ impl Register {
         Some(Self { record: Some(configuration.clone()), ..self.clone() })
     }
 
-    /// Returns whom a standby may stream from (rule 2): the holder of the term it has promised, or the last
+    /// Returns whom a standby looks for first (rule 2): the holder of the term it has promised, or the last
     /// confirmed primary when it has promised none since or that one was abandoned.
     pub fn upstream_of(&self) -> Option<&str> {
         match &self.promise {
@@ -313,6 +313,40 @@ impl Register {
             }
             _ => self.confirmed.as_ref().map(|confirmed| confirmed.holder.as_str()),
         }
+    }
+
+    /// Returns whether a standby may stream from a node that holds a term (rule 2); `prefix` says whether all of the
+    /// standby's log is the beginning of that node's.
+    ///
+    /// With an open promise only from its holder. A free node may also help the running primary of a higher term that
+    /// isn't confirmed yet: it may have been promised while this node had abandoned a higher one, and then nobody else can acknowledge
+    /// its row.
+    pub fn follows(&self, holder: &str, term: Term, prefix: bool) -> bool {
+        let known = self.confirmed.as_ref();
+        if known.is_some_and(|known| known.term == term && known.holder == holder) {
+            return self.open().is_none();
+        }
+        let newer = known.is_none_or(|known| known.term < term);
+        let free = self.open().is_none_or(|promise| promise.term == term && promise.holder == holder);
+        newer && free && prefix
+    }
+
+    /// Returns whether a node's data may be replaced by that of the running primary of a term (rule 12): a confirmed
+    /// one, or the one that the node has promised. That one has had enough promises before it was promoted, and it may
+    /// need this node to acknowledge its row.
+    pub fn may_be_rebuilt_from(&self, holder: &str, term: Term) -> bool {
+        match self.open() {
+            Some(promise) => promise.term == term && promise.holder == holder,
+            None => self.confirmed.as_ref().is_some_and(|known| known.term == term && known.holder == holder),
+        }
+    }
+
+    /// Returns the promise that nobody has settled.
+    pub fn open(&self) -> Option<&Promise> {
+        self.promise.as_ref().filter(|promise| {
+            promise.state == PromiseState::Promised
+                && self.confirmed.as_ref().is_none_or(|known| known.term < promise.term)
+        })
     }
 }
 
