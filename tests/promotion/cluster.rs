@@ -32,6 +32,8 @@ pub enum Mutant {
     NoRecords,
     /// Rule 4: the configuration of the candidate's own log is taken for the newest.
     OwnConfiguration,
+    /// Rule 4: the term isn't compared once more with what the logs know when all are frozen.
+    OwnTermInTheLog,
     /// Rule 4: one member less.
     OneMemberLess,
     /// Extension a: the primary of any configuration resumes with the promises of nobody.

@@ -1,18 +1,18 @@
 //! Every rule taken away or weakened, and how the model notices.
 
 use super::cluster::Mutant;
-use super::tables::Enough;
-use pgbaton::promotion::rules::{Shortage, Vote};
+use pgbaton::pg::epoch::Term;
+use pgbaton::promotion::rules::{Ask, Configuration, Enough, Shortage, Vote, enough};
 
 /// Calls `enough` for a mutant that weakens it, or for none.
 pub fn enough_with(
     mutant: Option<Mutant>,
-    candidate: &str,
+    ask: &Ask,
     votes: &mut Vec<Vote>,
     voters: usize,
-    enough: Enough,
-) -> Result<pgbaton::promotion::rules::Enough, Shortage> {
-    let whole = |votes: &[Vote]| enough(candidate, votes, voters);
+) -> Result<Enough, Shortage> {
+    let candidate = ask.holder.as_str();
+    let whole = |votes: &[Vote]| enough(ask, votes, voters);
     match mutant {
         Some(Mutant::MajorityOnly) => match whole(votes) {
             Err(Shortage::Members { .. }) => {
@@ -20,12 +20,13 @@ pub fn enough_with(
                 let newest = newest(votes);
                 let end = votes.iter().filter_map(|vote| vote.data.as_ref()).map(|data| data.end).max().unwrap();
                 let best = votes.iter().find(|vote| vote.data.as_ref().is_some_and(|data| data.end == end)).unwrap();
-                Ok(pgbaton::promotion::rules::Enough { configuration: newest, best: best.voter.clone(), end })
+                Ok(Enough { configuration: newest, best: best.voter.clone(), end })
             }
             other => other,
         },
+        Some(Mutant::OwnTermInTheLog) => enough(&Ask { term: Term(99), ..ask.clone() }, votes, voters),
         // As if there were no more voters than answer.
-        Some(Mutant::MembersOnly) => enough(candidate, votes, votes.len()),
+        Some(Mutant::MembersOnly) => enough(ask, votes, votes.len()),
         Some(Mutant::NoRecords) => {
             for vote in votes.iter_mut().filter(|vote| vote.voter != candidate) {
                 vote.record = None;
@@ -54,7 +55,7 @@ pub fn enough_with(
                 (told, _) => told,
             }
         }
-        Some(Mutant::ResumesAlone) if newest(votes).primary == candidate => enough(candidate, votes, 1),
+        Some(Mutant::ResumesAlone) if newest(votes).primary == candidate => enough(ask, votes, 1),
         Some(Mutant::ResumesByItsLog) => {
             for vote in votes.iter_mut().filter(|vote| vote.voter == candidate) {
                 vote.record = vote.data.as_ref().and_then(|data| data.configuration.clone()).max_by_version(vote.record.take());
@@ -76,13 +77,13 @@ pub fn enough_with(
             let ends = votes.iter().filter_map(|vote| vote.data.as_ref().map(|data| (data.end, &vote.voter)));
             let (end, best) = ends.max().unwrap();
             let best = if own.is_some_and(|own| own.end == end) { candidate.to_owned() } else { best.clone() };
-            Ok(pgbaton::promotion::rules::Enough { best, end, ..told })
+            Ok(Enough { best, end, ..told })
         }
         _ => whole(votes),
     }
 }
 
-fn newest(votes: &[Vote]) -> pgbaton::promotion::rules::Configuration {
+fn newest(votes: &[Vote]) -> Configuration {
     let logs = votes.iter().filter_map(|vote| vote.data.as_ref()?.configuration.clone());
     let records = votes.iter().filter_map(|vote| vote.record.clone());
     logs.chain(records).max_by_key(|known| known.version()).unwrap()
@@ -92,7 +93,7 @@ trait Newer {
     fn max_by_version(self, other: Self) -> Self;
 }
 
-impl Newer for Option<pgbaton::promotion::rules::Configuration> {
+impl Newer for Option<Configuration> {
     fn max_by_version(self, other: Self) -> Self {
         match (self, other) {
             (Some(one), Some(other)) if other.version() > one.version() => Some(other),

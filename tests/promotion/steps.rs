@@ -432,7 +432,7 @@ impl Machine {
         let mut ballots = [(0, 0); 5];
         ballots[..N].copy_from_slice(&it.ballots);
         ballots[usize::from(node)] = self.ballot(state, node);
-        let Some((best, _)) = self.tables.enough(node, ballots, N, self.scenario.mutant) else { return };
+        let Some((best, _)) = self.tables.enough(it.stand, node, ballots, N, self.scenario.mutant) else { return };
         if best != node && !self.scenario.is(Mutant::NoCatchUp) {
             let source = state.node(best);
             if source.pg == Pg::Standby

@@ -8,7 +8,7 @@ use super::cluster::Mutant;
 use pgbaton::pg::epoch::{PromotionId, Term};
 use pgbaton::pg::lsn::Lsn;
 use pgbaton::promotion::rules::{
-    Ask, Change, Configuration, Frozen, PromiseState, Register, Shortage, Standing, Vote, enough, step_down,
+    Ask, Change, Configuration, Frozen, PromiseState, Register, Standing, Vote, step_down,
 };
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -151,7 +151,7 @@ pub struct Tables {
     pub shorts: Vec<Short>,
     promises: Map<(Id, [u8; 4], Id), Id>,
     moves: Map<(u8, Id, Id), Id>,
-    judged: Map<(u8, [Ballot; 5]), Judged>,
+    judged: Map<([u8; 2], [Ballot; 5]), Judged>,
     downs: Map<(Id, [Id; 5]), bool>,
     follows: Map<(Id, [u8; 3]), (bool, bool)>,
     /// How many questions the rules themselves answered.
@@ -392,13 +392,20 @@ impl Tables {
     }
 
     /// Asks `enough`.
-    pub fn enough(&mut self, candidate: u8, ballots: [Ballot; 5], voters: usize, mutant: Option<Mutant>) -> Judged {
-        let key = (candidate, ballots);
+    pub fn enough(
+        &mut self,
+        term: u8,
+        candidate: u8,
+        ballots: [Ballot; 5],
+        voters: usize,
+        mutant: Option<Mutant>,
+    ) -> Judged {
+        let key = ([term, candidate], ballots);
         if let Some(known) = self.judged.get(&key) {
             return *known;
         }
         self.asked += 1;
-        let name = NAMES[usize::from(candidate)];
+        let ask = ask(term, candidate);
         let mut votes = Vec::new();
         for (voter, (log, record)) in ballots.iter().enumerate().filter(|(_, (log, _))| *log != 0) {
             let data = (*log > 1).then(|| {
@@ -412,7 +419,7 @@ impl Tables {
             let record = (*record != 0).then(|| self.conf_of(*record - 1).long());
             votes.push(Vote { voter: NAMES[voter].to_owned(), data, record });
         }
-        let judged = super::mutants::enough_with(mutant, name, &mut votes, voters, enough);
+        let judged = super::mutants::enough_with(mutant, &ask, &mut votes, voters);
         let judged = judged.ok().map(|enough| {
             let configuration = Conf {
                 term: small(enough.configuration.term),
@@ -444,6 +451,3 @@ impl Tables {
         down
     }
 }
-
-/// The form of `enough`, for mutants that call it with something changed.
-pub type Enough = fn(&str, &[Vote], usize) -> Result<pgbaton::promotion::rules::Enough, Shortage>;

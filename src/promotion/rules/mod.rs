@@ -43,6 +43,11 @@ pub struct Frozen {
 pub enum Shortage {
     /// Nobody's log or record says whose acknowledgement counted.
     NoConfiguration,
+    /// An answer knows of a term that isn't lower than the candidate's.
+    Older {
+        /// That term.
+        newest: Term,
+    },
     /// The newest configuration doesn't count on the candidate's acknowledgement, and it isn't its primary.
     NotAMember {
         /// That configuration.
@@ -68,6 +73,7 @@ impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConfiguration => f.write_str("no node that answers has an epoch row"),
+            Self::Older { newest } => write!(f, "term {newest} exists already"),
             Self::NotAMember { configuration } => {
                 write!(f, "this node isn't in the configuration in force ({configuration})")
             }
@@ -103,13 +109,20 @@ pub const fn majority(voters: usize) -> usize {
 ///
 /// Complete are the frozen members of the newest configuration together when every acknowledging set meets them, and so
 /// is the data of that configuration's own primary: nothing was acknowledged that its disk hadn't first.
-pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enough, Shortage> {
+///
+/// The term is compared once more: a receiver that was still running when the promise was given may have brought the row
+/// of a term that isn't lower, and then two primaries would write under one number.
+pub fn enough(ask: &Ask, votes: &[Vote], electorate: usize) -> Result<Enough, Shortage> {
+    let candidate = ask.holder.as_str();
     let logs = votes.iter().filter_map(|vote| vote.data.as_ref()?.configuration.as_ref());
     let records = votes.iter().filter_map(|vote| vote.record.as_ref());
     let Some(configuration) = logs.chain(records).max_by_key(|known| known.version()).cloned() else {
         return Err(Shortage::NoConfiguration);
     };
-    let voters: BTreeSet<&str> = votes.iter().map(|vote| vote.voter.as_str()).collect();
+    if configuration.term >= ask.term {
+        return Err(Shortage::Older { newest: configuration.term });
+    }
+    let promised: BTreeSet<&str> = votes.iter().map(|vote| vote.voter.as_str()).collect();
     let resumes = configuration.primary == candidate;
     if !resumes && !configuration.has(candidate) {
         return Err(Shortage::NotAMember { configuration });
@@ -119,8 +132,8 @@ pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enou
     let alone = (electorate == 2 && configuration.is_only(candidate))
         || (resumes && configuration.members.is_empty() && in_force(&configuration, candidate, votes));
     let need = if alone { 1 } else { majority(electorate) };
-    if voters.len() < need {
-        return Err(Shortage::Promises { have: voters.len(), need });
+    if promised.len() < need {
+        return Err(Shortage::Promises { have: promised.len(), need });
     }
     let of_this_epoch = |vote: &&Vote| {
         vote.voter == configuration.primary
