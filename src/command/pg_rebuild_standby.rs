@@ -18,7 +18,7 @@ use crate::output::report::Report;
 use crate::pg::server::DataDirectory;
 use crate::plan::Plan;
 use crate::plan::apply::{self, Outcome, World};
-use crate::promotion::rules::{Confirmed, Register};
+use crate::promotion::rules::{Configuration, Register};
 use crate::rebuild::decision::{
     self, Asked, Data, Decision, Method, Refusal, Role, Source, State, Target as Seen, Verdict,
 };
@@ -47,7 +47,7 @@ struct Judged {
     journal: Journal,
     start: Start,
     tools: Tools,
-    confirmed: Option<Confirmed>,
+    confirmed: Option<Configuration>,
     unfit: bool,
 }
 

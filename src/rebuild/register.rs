@@ -8,7 +8,7 @@ use super::conf;
 use crate::error::{Error, Kind};
 use crate::pg::epoch::Epoch;
 use crate::pg::register;
-use crate::promotion::rules::{Confirmed, PromiseState, Register};
+use crate::promotion::rules::{Configuration, PromiseState, Register};
 
 /// Reads the register from the text of `postgresql.auto.conf`.
 pub fn in_file(text: &str) -> Result<Register, Error> {
@@ -52,9 +52,9 @@ pub fn own(written_down: Option<&Register>, file: &Register, untouched: bool) ->
 
 /// Returns the register of a node that joins the holder of a confirmed term: it streams from that one now.
 #[must_use]
-pub fn joined(own: &Register, confirmed: Option<&Confirmed>, replaced: bool) -> Register {
+pub fn joined(own: &Register, confirmed: Option<&Configuration>, replaced: bool) -> Register {
     let mut joined = match confirmed {
-        Some(known) => own.confirm(known.term, &known.holder),
+        Some(known) => own.confirm(known),
         None => own.clone(),
     };
     joined.upstream = None;
@@ -62,11 +62,11 @@ pub fn joined(own: &Register, confirmed: Option<&Confirmed>, replaced: bool) -> 
     joined
 }
 
-/// Returns the confirmed term that a primary holds; `None` when there never was a term.
+/// Returns the configuration of the confirmed term that a primary holds; `None` when there never was a term.
 ///
 /// # Errors
 /// When its term is only promised, or it isn't the holder of the newest term it knows of: nobody may attach to it.
-pub fn tenure(name: &str, register: &Register, row: Option<&Epoch>) -> Result<Option<Confirmed>, Error> {
+pub fn tenure(name: &str, register: &Register, row: Option<&Epoch>) -> Result<Option<Configuration>, Error> {
     let row_counts = |epoch: &&Epoch| match &register.promise {
         // Its own row is visible before it is acknowledged when somebody cancels the wait.
         Some(promise) if promise.state == PromiseState::Promised && promise.term == epoch.term => {
@@ -74,8 +74,7 @@ pub fn tenure(name: &str, register: &Register, row: Option<&Epoch>) -> Result<Op
         }
         _ => true,
     };
-    let by_row =
-        row.filter(row_counts).map(|epoch| Confirmed { term: epoch.term, holder: epoch.node.clone() });
+    let by_row = row.filter(row_counts).map(Configuration::from);
     if let (Some(known), Some(row)) = (&register.confirmed, row)
         && known.term > row.term
         && known.holder != row.node
@@ -86,11 +85,17 @@ pub fn tenure(name: &str, register: &Register, row: Option<&Epoch>) -> Result<Op
         )
         .hint("pgbaton cluster status"));
     }
-    let confirmed = match (register.confirmed.clone(), by_row) {
+    // Its record is the proof that a change is in force; the log may hold one that isn't yet.
+    let by_record = register.record.clone().filter(|record| {
+        let known = register.confirmed.as_ref();
+        known.is_some_and(|known| known.term == record.term && known.holder == record.primary)
+    });
+    let confirmed = match (by_record, by_row) {
         (Some(known), Some(row)) if row.term > known.term => Some(row),
         (known, row) => known.or(row),
     };
-    let newest = confirmed.as_ref().map(|confirmed| confirmed.term);
+    let newest = register.confirmed.as_ref().map(|known| known.term);
+    let newest = newest.max(confirmed.as_ref().map(|confirmed| confirmed.term));
     match &register.promise {
         Some(promise) if promise.state == PromiseState::Promised && Some(promise.term) > newest => {
             Err(Error::new(Kind::TryAgain, format!("term {} of {name} isn't confirmed yet", promise.term))
@@ -102,7 +107,7 @@ pub fn tenure(name: &str, register: &Register, row: Option<&Epoch>) -> Result<Op
 }
 
 /// Returns why a node that has promised a term may not attach to the holder of an older one.
-pub fn bound(own: &Register, confirmed: Option<&Confirmed>, name: &str) -> Option<Error> {
+pub fn bound(own: &Register, confirmed: Option<&Configuration>, name: &str) -> Option<Error> {
     let promise = own.promise.as_ref().filter(|promise| promise.state == PromiseState::Promised)?;
     if Some(promise.term) <= confirmed.map(|confirmed| confirmed.term) {
         return None;
@@ -127,7 +132,7 @@ mod tests {
     use super::*;
     use crate::pg::epoch::{PromotionId, Term};
     use crate::pg::lsn::{Lsn, Timeline};
-    use crate::promotion::rules::Promise;
+    use crate::promotion::rules::{Confirmed, Promise};
 
     #[expect(clippy::unnecessary_wraps, reason = "the fields are options")]
     fn promise(term: u64, holder: &str, state: PromiseState) -> Option<Promise> {
@@ -154,6 +159,10 @@ mod tests {
         }
     }
 
+    fn configuration(term: u64, primary: &str) -> Configuration {
+        Configuration::from(&row(term, primary, 1))
+    }
+
     #[test]
     fn a_primary_whose_term_is_only_promised_is_not_followed() {
         let register = Register { promise: promise(5, "n2", PromiseState::Promised), ..Register::default() };
@@ -162,10 +171,13 @@ mod tests {
             assert_eq!(error.kind(), Kind::TryAgain, "{known:?}");
         }
         // Asynchronous: the row alone is enough. And a later row settles the promise.
-        assert_eq!(tenure("n2", &register, Some(&row(5, "n2", 0))).unwrap(), confirmed(5, "n2"));
-        assert_eq!(tenure("n2", &register, Some(&row(6, "n2", 1))).unwrap(), confirmed(6, "n2"));
-        let register = Register { confirmed: confirmed(5, "n2"), ..register };
-        assert_eq!(tenure("n2", &register, Some(&row(5, "n2", 1))).unwrap(), confirmed(5, "n2"));
+        for counts in [row(5, "n2", 0), row(6, "n2", 1)] {
+            let expected = Some(Configuration::from(&counts));
+            assert_eq!(tenure("n2", &register, Some(&counts)).unwrap(), expected);
+        }
+        let record = Configuration { change: 2, ..configuration(5, "n2") };
+        let register = Register { confirmed: confirmed(5, "n2"), record: Some(record.clone()), ..register };
+        assert_eq!(tenure("n2", &register, Some(&row(5, "n2", 1))).unwrap(), Some(record));
     }
 
     #[test]
@@ -178,11 +190,11 @@ mod tests {
     #[test]
     fn a_promise_binds_until_its_term_is_the_primary_s() {
         let own = Register { promise: promise(5, "n2", PromiseState::Promised), ..Register::default() };
-        assert!(bound(&own, confirmed(4, "n1").as_ref(), "n1").is_some());
+        assert!(bound(&own, Some(&configuration(4, "n1")), "n1").is_some());
         assert!(bound(&own, None, "n1").is_some());
-        assert!(bound(&own, confirmed(5, "n2").as_ref(), "n2").is_none());
+        assert!(bound(&own, Some(&configuration(5, "n2")), "n2").is_none());
         let own = Register { promise: promise(5, "n2", PromiseState::Abandoned), ..own };
-        assert!(bound(&own, confirmed(4, "n1").as_ref(), "n1").is_none());
+        assert!(bound(&own, Some(&configuration(4, "n1")), "n1").is_none());
     }
 
     #[test]
@@ -193,11 +205,12 @@ mod tests {
             upstream: Some("host=n1".to_owned()),
             ..Register::default()
         };
-        let joined = joined(&own, confirmed(5, "n2").as_ref(), true);
+        let joined = joined(&own, Some(&configuration(5, "n2")), true);
         assert_eq!(joined.promise, promise(5, "n2", PromiseState::Confirmed));
         assert_eq!((joined.confirmed, joined.unfit, joined.upstream), (confirmed(5, "n2"), true, None));
+        assert_eq!(joined.record, Some(configuration(5, "n2")));
         // An older primary takes nothing back.
-        let again = super::joined(&own, confirmed(2, "n9").as_ref(), false);
+        let again = super::joined(&own, Some(&configuration(2, "n9")), false);
         assert_eq!((again.confirmed, again.unfit), (confirmed(3, "n1"), false));
     }
 

@@ -9,7 +9,7 @@ use crate::pg::facts::{self, ServerFacts};
 use crate::pg::history::History;
 use crate::pg::lsn::{Lsn, Timeline};
 use crate::pg::sql::literal;
-use crate::promotion::rules::Confirmed;
+use crate::promotion::rules::Configuration;
 use serde::Deserialize;
 
 /// A connection to the primary, opened when it is needed.
@@ -109,7 +109,7 @@ impl SourceServer {
     ///
     /// # Errors
     /// [`Kind::TryAgain`] when its term isn't confirmed: nobody may attach to it.
-    pub fn confirmed(&mut self, facts: &ServerFacts, deadline: Deadline) -> Result<Option<Confirmed>> {
+    pub fn confirmed(&mut self, facts: &ServerFacts, deadline: Deadline) -> Result<Option<Configuration>> {
         let path = literal(super::conf::AUTO_CONF);
         let sql = format!("SELECT encode(pg_read_binary_file({path}, 0, {LARGEST}, true), 'hex')");
         let rows = self.session(deadline)?.query(sql, deadline).map_err(rights)?;

@@ -20,7 +20,7 @@ use crate::pg::local::NEEDS_CHECK_FILE;
 use crate::pg::promote;
 use crate::pg::register;
 use crate::pg::server::{DataDirectory, StopMode};
-use crate::promotion::rules::{Confirmed, Register};
+use crate::promotion::rules::{Configuration, Register};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -68,8 +68,8 @@ pub struct Work {
     pub compress: Option<String>,
     /// Where progress is told.
     pub ticks: Option<Sender<Tick>>,
-    /// The confirmed term of the primary; `None` when there never was one.
-    pub confirmed: Option<Confirmed>,
+    /// The confirmed term of the primary, with whose acknowledgement counts; `None` when there never was one.
+    pub confirmed: Option<Configuration>,
     /// Whether the operator has lifted what a promise binds this node to.
     pub force_promise: bool,
     /// Why a rewind turned out to be impossible.

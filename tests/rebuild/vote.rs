@@ -5,7 +5,7 @@ use super::{diverged, follows, promote, rebuilt, refusal, run, verb};
 use crate::support::pg::{Cluster, long};
 use pgbaton::pg::epoch::{PromotionId, Term};
 use pgbaton::pg::register;
-use pgbaton::promotion::rules::{Confirmed, Promise, PromiseState, Register};
+use pgbaton::promotion::rules::{Configuration, Confirmed, Promise, PromiseState, Register};
 use pgbaton::rebuild::conf;
 
 /// Returns a promise.
@@ -40,6 +40,13 @@ pub(super) fn of_the_primary() -> Register {
     Register {
         promise: promise(2, "n2", 2, PromiseState::Confirmed),
         confirmed: confirmed(2, "n2"),
+        record: Some(Configuration {
+            term: Term(2),
+            change: 1,
+            primary: "n2".to_owned(),
+            w: 1,
+            members: vec!["n1".to_owned()],
+        }),
         upstream: Some("host=n1".to_owned()),
         ..Register::default()
     }
@@ -64,6 +71,7 @@ fn a_node_keeps_its_own_vote_and_names_through_a_rewind_and_a_copy() {
     let joined = Register {
         promise: promise(2, "n2", 7, PromiseState::Confirmed),
         confirmed: confirmed(2, "n2"),
+        record: of_the_primary().record,
         ..Register::default()
     };
     let document = rebuilt(&first, &second, &[]);
@@ -103,7 +111,8 @@ fn a_new_node_starts_with_a_register_of_its_own_and_nobody_to_wait_for() {
     let second = Cluster::nothing("n2");
     let sockets = second.sockets().to_str().unwrap().to_owned();
     rebuilt(&second, &first, &["--port", "5432", "--socket-directory", &sockets]);
-    let expected = Register { confirmed: confirmed(2, "n2"), ..Register::default() };
+    let record = of_the_primary().record;
+    let expected = Register { confirmed: confirmed(2, "n2"), record, ..Register::default() };
     assert_eq!(read(&second), expected);
     assert_eq!(second.ask("SHOW synchronous_standby_names"), "");
     assert_eq!(second.ask("SHOW primary_slot_name"), "n2");
@@ -167,5 +176,7 @@ fn a_start_that_is_enough_leaves_the_vote_fit() {
     let document = rebuilt(&first, &second, &[]);
     assert_eq!(document["decision"], "start-as-is", "{document:#}");
     assert_eq!(super::step(&document, "become-fit"), "absent");
-    assert_eq!(read(&first), Register { confirmed: confirmed(2, "n2"), ..Register::default() });
+    let record = of_the_primary().record;
+    let expected = Register { confirmed: confirmed(2, "n2"), record, ..Register::default() };
+    assert_eq!(read(&first), expected);
 }
