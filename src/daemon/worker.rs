@@ -6,18 +6,18 @@ use crate::host::process::run_spawn;
 use crate::host::spawn::Spawn;
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::Link;
-use crate::pg::conn::ConnSettings;
+use crate::pg::conn::{ConnSettings, Session};
 use crate::pg::epoch::Term;
 use crate::pg::facts;
 use crate::pg::local::LocalServer;
-use crate::pg::register;
 use crate::pg::server::DataDirectory;
+use crate::pg::vote;
 use crate::plan::Plan;
 use crate::plan::apply::{self, Progress, World};
 use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen, Votes};
 use crate::plan::election::{self, Election, Voters};
 use crate::plan::step::Intent;
-use crate::promotion::rules::{Ask, PromiseState};
+use crate::promotion::rules::{Ask, PromiseState, Register};
 use crate::promotion::supervisor::PlanResult;
 use crate::units::Mac;
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,8 +45,8 @@ pub(super) enum Job {
     Confirm { term: Term, nodes: Vec<String> },
     /// Settle what this node has promised, and go back to where it streamed from.
     Resume,
-    /// The candidate that this node promised a term to has given it up.
-    Abandoned { ask: Ask },
+    /// Another voter's register tells what became of a promise.
+    Heard { from: String, register: Box<Register> },
     /// Run the release plan.
     Release { stop: bool },
 }
@@ -54,10 +54,7 @@ pub(super) enum Job {
 impl Job {
     /// Returns whether it is beside the plans: nothing waits for its end.
     pub(super) const fn is_upkeep(&self) -> bool {
-        matches!(
-            self,
-            Self::Reconfigure { .. } | Self::Confirm { .. } | Self::Resume | Self::Abandoned { .. }
-        )
+        matches!(self, Self::Reconfigure { .. } | Self::Confirm { .. } | Self::Resume | Self::Heard { .. })
     }
 }
 
@@ -171,7 +168,7 @@ fn run(
         }
         Job::Serve { adopt, term } => serve_plan(world, config, *adopt, *term, &vips)?,
         Job::Reconfigure { term } => (build::reconfigure(*term), config.connect_within * 2),
-        Job::Confirm { .. } | Job::Resume | Job::Abandoned { .. } => return tend(world, config, job),
+        Job::Confirm { .. } | Job::Resume | Job::Heard { .. } => return tend(world, config, job),
         Job::Release { stop } => (
             build::release(&config.vips, stop.then_some(config.stop)),
             config.stop.fast + config.stop.immediate * 3,
@@ -217,19 +214,22 @@ fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
     let deadline = Deadline::after(config.connect_within * 2);
     match job {
         Job::Confirm { term, nodes } => {
-            let of = |node: &String| voters.peers.get(node);
-            for peer in nodes.iter().filter_map(of) {
-                election::confirm(peer, *term, &config.node, deadline)?;
+            let session = world.server()?.session(deadline)?;
+            let configuration = election::confirmed(session, &config.node, *term, deadline)?;
+            vote::confirm(session, &configuration, deadline)?;
+            for peer in nodes.iter().filter_map(|node| voters.peers.get(node)) {
+                election::confirm(peer, &configuration, deadline)?;
             }
-            register::confirm(world.server()?.session(deadline)?, *term, &config.node, deadline)?;
         }
-        Job::Abandoned { ask } => {
-            register::abandon(world.server()?.session(deadline)?, ask, deadline)?;
+        Job::Heard { from, register } => {
+            let session = world.server()?.session(deadline)?;
+            vote::heard(session, from, register, deadline)?;
+            go_back(session, config, voters, deadline)?;
         }
         Job::Resume => {
             let intent = world.server()?.read_intent()?;
             let session = world.server()?.session(deadline)?;
-            let promise = register::read(session, deadline)?.register.promise;
+            let promise = vote::read(session, deadline)?.register.promise;
             match promise.filter(|promise| promise.holder == config.node) {
                 Some(promise) if promise.state == PromiseState::Promised => {
                     // After the intent it must be finished, which the next promotion does.
@@ -238,10 +238,26 @@ fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
                         Election::of(voters.clone(), ask).abandon(session, deadline);
                     }
                 }
-                _ => drop(register::resume(session, &config.node, deadline)?),
+                _ => go_back(session, config, voters, deadline)?,
             }
         }
         _ => {}
+    }
+    Ok(())
+}
+
+/// Lets a standby whose promise is settled follow whom its register names, or whom it followed before.
+fn go_back(session: &mut Session, config: &PlanConfig, voters: &Voters, deadline: Deadline) -> Result<()> {
+    let stored = vote::read(session, deadline)?;
+    if stored.upstream.is_some() || !stored.is_free(&config.node) {
+        return Ok(());
+    }
+    match stored.register.upstream_of().and_then(|holder| voters.peers.get(holder)) {
+        Some(peer) => {
+            let (host, port) = peer.place();
+            vote::attach(session, &peer.name, &host, port, deadline)?;
+        }
+        None => drop(vote::resume(session, &config.node, deadline)?),
     }
     Ok(())
 }

@@ -23,4 +23,5 @@ pub mod status_row;
 pub mod target;
 mod tls;
 pub mod views;
+pub mod vote;
 pub mod walsender;

@@ -9,7 +9,7 @@ use crate::host::clock::Deadline;
 use crate::pg::conn::{ConnError, Session};
 use crate::pg::epoch::Term;
 use crate::pg::peers::{Peer, Peers};
-use crate::pg::register::{self, NoVote};
+use crate::pg::vote::{self, NoVote};
 use crate::promotion::rules::{self, Ask, Configuration, Enough, Vote};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Election {
     /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3).
     pub fn freeze(&mut self, session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<String> {
         self.ask = Some(ask.clone());
-        let vote = register::promise(session, &self.voters.node, ask, deadline).map_err(|no| match no {
+        let vote = vote::promise(session, &self.voters.node, ask, deadline).map_err(|no| match no {
             NoVote::Refused(refusal) => {
                 Error::refused(format!("this node may not stand for term {}: {refusal}", ask.term))
                     .hint("pgbaton cluster status")
@@ -77,7 +77,7 @@ impl Election {
             let (told, ask) = (told.clone(), ask.clone());
             let question = move |peer: &Peer| {
                 let vote =
-                    peer.with_session(until, |session| register::promise(session, &peer.name, &ask, until));
+                    peer.with_session(until, |session| vote::promise(session, &peer.name, &ask, until));
                 // Nobody listens any more when the others were enough.
                 told.send((peer.name.clone(), vote)).unwrap_or_default();
             };
@@ -134,7 +134,7 @@ impl Election {
         };
         let (host, port) = peer.place();
         let within = deadline.within(self.voters.catch_up_within);
-        let frozen = register::catch_up(session, &host, port, enough.end, within).map_err(|error| {
+        let frozen = vote::catch_up(session, &host, port, enough.end, within).map_err(|error| {
             Error::new(Kind::TryAgain, format!("can't fetch what {} has more of the log", enough.best))
                 .detail(error)
                 .hint(format!("promote {} instead if it may serve", enough.best))
@@ -182,7 +182,7 @@ impl Election {
         };
         let configuration = configuration(&self.voters, term, 0, members);
         let names = configuration.names();
-        let changed = register::set_names(session, &names, deadline)?;
+        let changed = vote::set_names(session, &names, deadline)?;
         let said = if names.is_empty() { "nobody's acknowledgement is waited for".to_owned() } else { names };
         self.configuration = Some(configuration);
         Ok((changed, said))
@@ -193,7 +193,7 @@ impl Election {
         if self.configuration.as_ref().is_some_and(|known| known.term == term) {
             return Ok(());
         }
-        let names = register::read(session, deadline)?.names;
+        let names = vote::read(session, deadline)?.names;
         let is_in_force = |peer: &&std::sync::Arc<Peer>| names.contains(&format!("\"{}\"", peer.name));
         let members = self.voters.peers.iter().filter(is_in_force).map(|peer| peer.name.clone()).collect();
         self.configuration = Some(configuration(&self.voters, term, 0, members));
@@ -226,16 +226,17 @@ impl Election {
             .collect();
         let node = self.voters.node.as_str();
         let follow = |peer: &Peer| {
-            peer.with_session(deadline, |session| register::attach(session, node, own.0, own.1, deadline))
+            peer.with_session(deadline, |session| vote::attach(session, node, own.0, own.1, deadline))
         };
         on_all(&followers, follow)
     }
 
     /// Tells the voters, and this node's own register, that a term is confirmed.
     pub fn confirm(&self, session: &mut Session, term: Term, deadline: Deadline) -> Result<String> {
-        register::confirm(session, term, &self.voters.node, deadline)?;
+        let configuration = confirmed(session, &self.voters.node, term, deadline)?;
+        vote::confirm(session, &configuration, deadline)?;
         let peers: Vec<&Peer> = self.voters.peers.iter().map(AsRef::as_ref).collect();
-        on_all(&peers, |peer| confirm(peer, term, &self.voters.node, deadline))
+        on_all(&peers, |peer| confirm(peer, &configuration, deadline))
     }
 
     /// Gives the candidacy up, if that is still allowed: the others first, then this node, so that its own register
@@ -245,9 +246,9 @@ impl Election {
         self.votes.clear();
         let peers: Vec<&Peer> = self.voters.peers.iter().map(AsRef::as_ref).collect();
         let told = on_all(&peers, |peer| {
-            peer.with_session(deadline, |session| register::abandon(session, &ask, deadline))
+            peer.with_session(deadline, |session| vote::abandon(session, &ask, deadline))
         });
-        let here = register::abandon(session, &ask, deadline);
+        let here = vote::abandon(session, &ask, deadline);
         let why = told.err().map(|error| error.to_string()).or_else(|| here.err().map(|e| e.to_string()));
         Some(match why {
             None => format!("term {} is abandoned", ask.term),
@@ -256,7 +257,10 @@ impl Election {
     }
 
     fn judge(&self) -> std::result::Result<Enough, rules::Shortage> {
-        rules::enough(&self.voters.node, &self.votes, self.voters.peers.count() + 1)
+        match &self.ask {
+            Some(ask) => rules::enough(ask, &self.votes, self.voters.peers.count() + 1),
+            None => Err(rules::Shortage::NoConfiguration),
+        }
     }
 
     fn asked(&self) -> Result<&Ask> {
@@ -287,14 +291,21 @@ pub fn configuration(voters: &Voters, term: Term, change: u32, mut members: Vec<
     }
 }
 
+/// Reads what a serving primary's newest row records, to confirm it to the voters.
+pub fn confirmed(session: &mut Session, node: &str, term: Term, deadline: Deadline) -> Result<Configuration> {
+    let row = vote::read(session, deadline)?.epoch;
+    row.filter(|row| row.term == term && row.node == node).map(|row| Configuration::from(&row)).ok_or_else(
+        || Error::refused(format!("term {term} isn't this server's newest")).hint("pgbaton cluster status"),
+    )
+}
+
 /// Tells one voter that a term is confirmed.
 pub fn confirm(
     peer: &Peer,
-    term: Term,
-    holder: &str,
+    configuration: &Configuration,
     deadline: Deadline,
 ) -> std::result::Result<bool, ConnError> {
-    peer.with_session(deadline, |session| register::confirm(session, term, holder, deadline))
+    peer.with_session(deadline, |session| vote::confirm(session, configuration, deadline))
 }
 
 /// Does something on several nodes at once; the error names those where it couldn't be done.

@@ -7,7 +7,7 @@ use crate::pg::conn::Session;
 use crate::pg::epoch::{Epoch, Term};
 use crate::pg::lsn::Lsn;
 use crate::pg::sql::{literal, text_array};
-use crate::pg::{promote, register};
+use crate::pg::{promote, vote};
 use crate::promotion::rules::{Change, Configuration};
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ pub fn reconfigure(
     prove: bool,
     deadline: Deadline,
 ) -> Result<(bool, String)> {
-    let stored = register::read(session, deadline)?;
+    let stored = vote::read(session, deadline)?;
     let Some(row) = stored.epoch.filter(|row| row.term == term && row.node == voters.node) else {
         return Err(Error::refused(format!("term {term} isn't this server's newest any more"))
             .hint("pgbaton cluster status"));
@@ -44,7 +44,7 @@ pub fn reconfigure(
     };
     match current.change_to(&wanted) {
         Change::Same => {
-            changed |= register::set_names(session, &current.names(), deadline)?;
+            changed |= vote::set_names(session, &current.names(), deadline)?;
             if prove {
                 record(session, &current)?;
                 acknowledged(session, &current, deadline)?;
@@ -52,13 +52,13 @@ pub fn reconfigure(
             return Ok((changed, current.to_string()));
         }
         Change::Tightening => {
-            register::set_names(session, &wanted.names(), deadline)?;
+            vote::set_names(session, &wanted.names(), deadline)?;
             record(session, &wanted)?;
         }
         Change::Loosening => {
-            register::set_names(session, &current.names(), deadline)?;
+            vote::set_names(session, &current.names(), deadline)?;
             record(session, &wanted)?;
-            register::set_names(session, &wanted.names(), deadline)?;
+            vote::set_names(session, &wanted.names(), deadline)?;
         }
         Change::Neither => {
             return Err(Error::refused(format!("{current} can't become {wanted} in one step"))
@@ -66,6 +66,8 @@ pub fn reconfigure(
         }
     }
     acknowledged(session, &wanted, deadline)?;
+    // Last: a primary's own record is its proof that the change had come into force.
+    vote::record(session, &wanted, deadline)?;
     Ok((true, wanted.to_string()))
 }
 

@@ -5,7 +5,7 @@
 
 use crate::pg::gates::{Availability, LocalView, PeerAnswer, PeerView};
 use crate::pg::lsn::Timeline;
-use crate::promotion::rules::{self, Register};
+use crate::promotion::rules::{self, Configuration, Register};
 
 /// What a node with a running primary does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,8 +74,16 @@ pub fn rule_by_votes(node: &str, local: &LocalView, peers: &[PeerView], electora
         }
     }
     let term = local.term.unwrap_or_default();
-    let registers: Vec<&Register> = peers.iter().map(|peer| &peer.register).collect();
-    if let Some(reason) = rules::step_down(node, term, &registers, electorate) {
+    let own = local.configuration.clone().unwrap_or_else(|| Configuration {
+        term,
+        change: 0,
+        primary: node.to_owned(),
+        w: 0,
+        members: Vec::new(),
+    });
+    let heard: Vec<(&str, &Register)> =
+        peers.iter().map(|peer| (peer.node.as_str(), &peer.register)).collect();
+    if let Some(reason) = rules::step_down(&own, &heard, electorate) {
         return Ruling::Fence { why: reason.to_string() };
     }
     // Nobody else can have been promoted while nobody's acknowledgement counted.

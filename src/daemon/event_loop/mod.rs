@@ -549,7 +549,7 @@ impl Loop {
             Order::Reconfigure { term } => self.upkeep(Job::Reconfigure { term }),
             Order::Confirm { term, nodes } => self.upkeep(Job::Confirm { term, nodes }),
             Order::Resume => self.upkeep(Job::Resume),
-            Order::Abandoned { ask } => self.upkeep(Job::Abandoned { ask }),
+            Order::Heard { from, register } => self.upkeep(Job::Heard { from, register }),
             Order::Rejoin { primary } => self.rejoin(primary),
             Order::Release { stop } => {
                 self.touch(main, |instance, _| instance.hold(now, false));

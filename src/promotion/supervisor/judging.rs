@@ -21,6 +21,7 @@ impl Supervisor {
                 peers.push(PeerView::new(node.clone(), PeerAnswer::Silent(why)));
             }
         }
+        self.learn_terms(&peers);
         match round.purpose {
             Purpose::Early => {}
             Purpose::Promote => self.judge_promotion(now, &peers, round.vip.owner()),

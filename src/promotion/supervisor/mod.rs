@@ -111,6 +111,8 @@ pub struct Supervisor {
     majority_at: Option<Moment>,
     /// Since when this standby has been without its primary.
     lost_since: Option<Moment>,
+    /// The newest term that any other node was seen to have data of.
+    newest_term: Option<Term>,
     /// When the others may be asked again who the primary is.
     explain_due: Option<Moment>,
     /// When a rejoin may be tried again, and how often it has failed.
@@ -143,6 +145,7 @@ impl Supervisor {
             heartbeat: None,
             majority_at: None,
             lost_since: None,
+            newest_term: None,
             explain_due: None,
             rejoin_after: None,
             rejoin_failures: 0,
@@ -287,6 +290,10 @@ impl Supervisor {
                         format!("standby{timeline} that streams from nobody")
                     });
                     self.eligible(true);
+                    if self.round.is_none() && self.newest_term.is_none() {
+                        // Whether anybody's data is newer is what a node that comes back must know first.
+                        self.ask_around(now, Purpose::Explain);
+                    }
                 }
             }
             Local::Primary(_) => {
@@ -397,7 +404,7 @@ impl Supervisor {
 
     fn ask_around_until(&mut self, now: Moment, purpose: Purpose, until: Moment) {
         self.rounds += 1;
-        let link = purpose != Purpose::Heartbeat;
+        let link = !matches!(purpose, Purpose::Heartbeat | Purpose::Explain);
         self.round = Some(Round {
             id: self.rounds,
             purpose,

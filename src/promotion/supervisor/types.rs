@@ -3,7 +3,7 @@
 use crate::pg::epoch::Term;
 use crate::pg::gates::{LocalView, PeerView, Policy};
 use crate::promotion::event::Event;
-use crate::promotion::rules::Ask;
+use crate::promotion::rules::Register;
 use crate::units::{Mac, Moment};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -201,10 +201,12 @@ pub enum Order {
     },
     /// Settle what this node has promised, and go back to where it streamed from.
     Resume,
-    /// Write down that the holder of this node's promise has given its term up.
-    Abandoned {
-        /// What was promised.
-        ask: Ask,
+    /// Take what another voter's register tells.
+    Heard {
+        /// The voter.
+        from: String,
+        /// Its register.
+        register: Box<Register>,
     },
     /// Make this node a standby of the primary.
     Rejoin {

@@ -5,9 +5,9 @@
 //! IP, and a voter find its way back.
 
 use super::{Local, Order, Phase, Purpose, Supervisor, types::Rejoin};
-use crate::pg::gates::{PeerAnswer, PeerView};
+use crate::pg::gates::{LocalView, PeerAnswer, PeerView};
 use crate::promotion::event::{Event, EventKind};
-use crate::promotion::rules::{Ask, PromiseState};
+use crate::promotion::rules::PromiseState;
 use crate::promotion::ruling::{self, Ruling};
 use crate::units::Moment;
 use std::time::Duration;
@@ -94,7 +94,7 @@ impl Supervisor {
             self.lost_since = None;
             return;
         };
-        if view.receiving {
+        if self.follows_well(view) {
             self.lost_since = None;
             return;
         }
@@ -117,21 +117,35 @@ impl Supervisor {
         }
     }
 
+    /// Returns whether a standby streams what it should. One whose log has diverged connects again and again, and may
+    /// look well at any moment: it never gets the rows of the newer term.
+    fn follows_well(&self, view: &LocalView) -> bool {
+        view.receiving && view.term >= self.newest_term
+    }
+
+    /// Notes the newest term that anybody has data of.
+    pub(super) fn learn_terms(&mut self, peers: &[PeerView]) {
+        let terms = peers.iter().filter_map(|peer| match &peer.answer {
+            PeerAnswer::Primary(server) | PeerAnswer::Standby(server) => server.term,
+            PeerAnswer::Down(_) | PeerAnswer::Silent(_) => None,
+        });
+        self.newest_term = self.newest_term.max(terms.max());
+    }
+
     /// Judges what the others say about a standby that is attached to nobody, or to a primary that is gone.
     pub(super) fn judge_lost(&mut self, now: Moment, peers: &[PeerView]) {
         let Some(Local::Standby(view)) = self.local.clone() else { return };
-        if self.phase != Phase::Standby || view.receiving {
+        if self.phase != Phase::Standby || self.follows_well(&view) {
             return;
         }
-        if let Some(promise) = view.register.promise.as_ref().filter(|promise| {
-            promise.state == PromiseState::Promised && promise.holder != self.config.node && !view.attached
-        }) {
-            let ask = Ask { term: promise.term, holder: promise.holder.clone(), id: promise.id };
-            let holder = peers.iter().find(|peer| peer.node == promise.holder);
-            if holder.is_some_and(|holder| has_abandoned(holder, &ask)) {
-                self.orders.push_back(Order::Abandoned { ask });
-                return;
-            }
+        // What the others' registers tell settles what this node has promised: its holder's above all.
+        let news = peers.iter().find(|peer| view.register.heard(&peer.node, &peer.register) != view.register);
+        if let (Some(peer), true) = (news, self.config.votes.is_some()) {
+            self.orders.push_back(Order::Heard {
+                from: peer.node.clone(),
+                register: Box::new(peer.register.clone()),
+            });
+            return;
         }
         let primary = peers.iter().find_map(|peer| match &peer.answer {
             PeerAnswer::Primary(server) if server.term >= view.term => Some((peer, *server)),
@@ -217,17 +231,4 @@ impl Supervisor {
         let spread = u64::from((hash ^ u32::try_from(self.rounds % 97).unwrap_or(0).wrapping_mul(613)) % 400);
         self.config.retry + Duration::from_millis(spread)
     }
-}
-
-/// Returns whether a holder has given the term up that it was promised: its register says so, or it has gone on to
-/// another one without having any data of that term (rule 7: it answers truthfully about it for ever after).
-fn has_abandoned(holder: &PeerView, ask: &Ask) -> bool {
-    let Some(own) = &holder.register.promise else { return false };
-    if own.is_of(ask) {
-        return own.state == PromiseState::Abandoned;
-    }
-    let PeerAnswer::Standby(server) = &holder.answer else { return false };
-    own.term > ask.term
-        && server.term.unwrap_or_default() < ask.term
-        && holder.register.confirmed.as_ref().is_none_or(|confirmed| confirmed.term != ask.term)
 }
