@@ -9,7 +9,7 @@ fn stage(name: &str) -> Stage {
     let stage = Stage::with(name, |options| {
         options.spare = true;
         options.sync = true;
-        options.availability = "hold".to_owned();
+        "hold".clone_into(&mut options.availability);
     });
     stage.until("the names in force", || {
         (stage.ask("node1", "SHOW synchronous_standby_names") == "ANY 1 (\"node2\", \"spare\")").then_some(())

@@ -314,7 +314,7 @@ fn a_promotion_by_hand_under_its_eyes_is_word_enough_to_serve() {
     node.pass(501);
     node.answer(silent());
     node.probe(None);
-    assert!(node.did(&Order::Serve { adopt: None, term: Term(1) }));
+    assert!(node.did(&Order::Serve { adopt: None, term: Term(2) }));
     node.tell(Input::PlanDone(PlanResult::Done));
     // The word was for that moment: after a sleep it has to be asked again.
     node.tell(Input::Overslept { by: Duration::from_secs(9) });
