@@ -316,7 +316,7 @@ fn promotion(
         protected: server.data().has_standby_signal(),
         slots: target.slots.clone(),
         votes: target.voters.as_ref().map(|voters| Votes {
-            voters: voters.peers.iter().map(|peer| peer.name.clone()).collect(),
+            voters: voters.peers.voters().map(|peer| peer.name.clone()).collect(),
             vote_within: voters.vote_within,
             catch_up_within: voters.catch_up_within,
             place: target.place.clone(),

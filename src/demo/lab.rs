@@ -33,6 +33,7 @@ const NODES: [(&str, Ipv4Addr, Option<u8>); 3] = [
 const SETTLE: Duration = Duration::from_secs(60);
 
 /// How to build a lab.
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 #[derive(Debug, Clone)]
 pub struct LabOptions {
     /// The folder for everything; it is removed with the lab.
@@ -43,6 +44,8 @@ pub struct LabOptions {
     pub spare: bool,
     /// Whether commits wait for standbys.
     pub sync: bool,
+    /// Whether the third host is a witness instead of a spare: a server of its own, and no daemon.
+    pub witness: bool,
     /// The advert interval.
     pub advert: Duration,
     /// `guard.availability`: `prefer` or `hold`.
@@ -71,6 +74,7 @@ impl LabOptions {
             prefix: "pgbaton-".to_owned(),
             spare: false,
             sync: false,
+            witness: false,
             advert: Duration::from_secs(1),
             availability: "prefer".to_owned(),
             lease: None,
@@ -88,8 +92,13 @@ impl LabOptions {
         self.nodes().map(|(name, ..)| name)
     }
 
+    /// Returns whether this host is the witness.
+    fn is_witness(&self, name: &str) -> bool {
+        self.witness && name == "spare"
+    }
+
     fn nodes(&self) -> impl Iterator<Item = (&'static str, Ipv4Addr, Option<u8>)> {
-        NODES.into_iter().take(if self.spare { 3 } else { 2 })
+        NODES.into_iter().take(if self.spare || self.witness { 3 } else { 2 })
     }
 }
 
@@ -220,6 +229,9 @@ impl Lab {
              [cluster]\nname = \"article\"\nruntime_directory = \"{base}/run\"\n"
         );
         for (name, address, priority) in self.options.nodes() {
+            if self.options.is_witness(name) {
+                continue;
+            }
             let role = if priority.is_some() { "data" } else { "spare" };
             let priority = priority.map(|value| format!("priority = {value}\n")).unwrap_or_default();
             // Writing to a String can't fail.
@@ -242,7 +254,13 @@ impl Lab {
              \n[postgres]\ndata_directory = \"{base}/node1/data\"\nbin_directory = \"{bin}\"\nport = 5432\n\
              socket_directory = \"{base}/node1\"\n\
              \n[guard]\navailability = \"{availability}\"\n{}{}",
-            if self.options.sync { "\n[replication]\nmode = \"sync\"\n" } else { "" },
+            match (self.options.sync, self.options.witness) {
+                (true, true) => {
+                    "\n[replication]\nmode = \"sync\"\n\n[witness]\naddress = \"192.18.12.24\"\n"
+                }
+                (true, false) => "\n[replication]\nmode = \"sync\"\n",
+                (false, _) => "",
+            },
             self.options.extra_settings
         )
         .ok();
@@ -284,10 +302,10 @@ impl Lab {
 
     fn start_daemons(&self, progress: &dyn Fn(&str)) -> Result<()> {
         progress("pgbaton vrrp run on every node");
-        for host in &self.hosts {
+        for host in self.hosts.iter().filter(|host| !self.options.is_witness(&host.name)) {
             host.start_daemon()?;
         }
-        for host in &self.hosts {
+        for host in self.hosts.iter().filter(|host| !self.options.is_witness(&host.name)) {
             host.wait_daemon()?;
         }
         progress("the virtual address on node1");
@@ -324,7 +342,7 @@ impl Lab {
         let folder = &host.data_directory;
         append(&folder.join("postgresql.conf"), &self.server_settings(host))?;
         append(&folder.join("pg_hba.conf"), HBA)?;
-        if host.name != "node1" {
+        if host.name != "node1" && !self.options.is_witness(&host.name) {
             // The spare follows the virtual address, and so the primary, without being told.
             let follows_vip = host.name == "spare" && !self.options.sync;
             let upstream = if follows_vip { VIP } else { self.host("node1")?.address };

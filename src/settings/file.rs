@@ -8,6 +8,7 @@ use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
 use super::replication::RawReplication;
 use super::value::{Check, Value};
+use super::witness::RawWitness;
 use super::{
     Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, PostgresSettings,
     Settings, SshSettings, VipSettings, VrrpSettings,
@@ -40,6 +41,7 @@ struct RawFile {
     guard: RawGuard,
     #[serde(default)]
     replication: RawReplication,
+    witness: Value<RawWitness>,
     #[serde(default)]
     ssh: RawSsh,
     #[serde(default)]
@@ -187,6 +189,16 @@ impl Check {
         let guard = self.guard(raw.guard);
         let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
         let replication = self.replication(raw.replication, &roles);
+        let place = raw.witness.as_ref().map(Spanned::span);
+        let witness = raw.witness.and_then(|raw| self.witness(raw.into_inner()));
+        if let Some(place) = place
+            && (replication.mode != super::ReplicationMode::Sync || roles.len() != 2)
+        {
+            let problem =
+                Problem::at(place, "a witness votes beside two nodes whose commits wait for each other");
+            self.problems
+                .add(problem.hint("[replication] mode = \"sync\" and two [[node]]s, or no [witness]"));
+        }
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
         if let (Some(span), Some((None, _))) = (directory_span, &postgres)
@@ -214,6 +226,7 @@ impl Check {
             postgres,
             guard,
             replication,
+            witness,
             ssh,
             instances,
             daemon,

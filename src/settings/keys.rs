@@ -489,6 +489,7 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     replication::REPLICATION,
+    replication::WITNESS,
     Section {
         name: "ssh",
         repeated: false,

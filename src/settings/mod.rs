@@ -15,6 +15,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod value;
+mod witness;
 
 use crate::error::{Error, Kind, Result};
 use crate::units::InterfaceAddress;
@@ -29,6 +30,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use witness::WitnessSettings;
 
 /// Where the configuration is read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/pgbaton/pgbaton.toml";
@@ -57,6 +59,8 @@ pub struct Settings {
     pub guard: GuardSettings,
     /// How replication is run.
     pub replication: ReplicationSettings,
+    /// The third vote of two nodes.
+    pub witness: Option<WitnessSettings>,
     /// How the other nodes are reached over SSH.
     pub ssh: SshSettings,
     /// Further virtual routers, which only elect and move their addresses.
