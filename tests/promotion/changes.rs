@@ -101,7 +101,12 @@ impl Machine {
         if it.pg == Pg::Primary {
             return;
         }
-        if short.unfit && it.pg == Pg::Standby && self.tables.within(it.target, it.log) {
+        // All that the confirmed primary has now is enough too: the target may be the end of one that was replaced.
+        let whole = it.receiver != NOBODY
+            && state.node(it.receiver).pg == Pg::Primary
+            && short.confirmed == Some((self.term(state, it.receiver), it.receiver))
+            && it.log == state.node(it.receiver).log;
+        if short.unfit && it.pg == Pg::Standby && (whole || self.tables.within(it.target, it.log)) {
             let mut after = *state;
             let changed = after.node_mut(node);
             changed.register = self.tables.unfit(it.register, false);

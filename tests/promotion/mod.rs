@@ -50,10 +50,10 @@ pub fn bounds(small: usize, large: usize) -> usize {
     asked.map_or(small, |asked: usize| asked.min(large))
 }
 
-const FEW: usize = 120_000;
+const FEW: usize = 20_000;
 const MANY: usize = 100_000_000;
 
-/// Explores up to a number of states; a complete run is complete whatever the bound.
+/// Explores up to a number of states.
 fn explore<const N: usize>(scenarios: &[Scenario]) {
     for scenario in scenarios {
         search::holds::<N>(*scenario, bounds(FEW, MANY), 10);

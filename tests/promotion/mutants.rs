@@ -123,52 +123,51 @@ fn every_rule_is_missed() {
     let plain = |of: Scenario| Scenario { left: [1, 1, 0, 0, 0], terms: 2, ..of };
     let three = |of: Scenario| Scenario { left: [1, 1, 0, 0, 1], terms: 3, ..of };
     let vip = |of: Scenario| Scenario { left: [0, 1, 0, 0, 0], terms: 2, vip: true, ..of };
-    let table: &[(Mutant, Scenario)] = &[
-        (Mutant::PromisesTwice, plain(WITNESS)),
-        (Mutant::PromisesInMemory, changes(STRICT)),
-        (Mutant::PrimariesPromise, plain(THREE)),
-        (Mutant::TermsTwice, plain(WITNESS)),
-        (Mutant::AnyRowSettles, three(STRICT)),
-        (Mutant::AnswersBeforeDetached, changes(STRICT)),
-        (Mutant::GoesBack, plain(THREE)),
-        (Mutant::NoUnfitMark, rebuild(STRICT)),
-        (Mutant::UnfitPromises, rebuild(STRICT)),
-        (Mutant::MajorityOnly, FIVE),
-        (Mutant::OneMemberLess, FIVE),
-        (Mutant::MembersOnly, changes(WITNESS)),
-        (Mutant::NoRecords, changes(WITNESS)),
-        (Mutant::OwnConfiguration, changes(WITNESS)),
-        (Mutant::OwnTermInTheLog, changes(STRICT)),
-        (Mutant::ResumesAlone, changes(STRICT)),
-        (Mutant::ResumesByItsLog, changes(STRICT)),
-        (Mutant::NoCatchUp, plain(THREE)),
-        (Mutant::BestByPosition, three(THREE)),
-        (Mutant::NamesLate, changes(STRICT)),
-        (Mutant::BareConfirmations, three(WITNESS)),
-        (Mutant::AbandonsAfterIntent, three(STRICT)),
-        (Mutant::NeverStepsDown, changes(STRICT)),
-        (Mutant::LoosensFirst, changes(STRICT)),
-        (Mutant::TightensLate, changes(STRICT)),
-        (Mutant::RecordsAfterPromise, changes(WITNESS)),
-        (Mutant::OwnRecordFirst, changes(STRICT)),
-        (Mutant::StartsAsPrimary, three(THREE)),
-        (Mutant::RebuildsFromUnconfirmed, rebuild(THREE)),
-        (Mutant::NewestYields, vip(STRICT)),
-        (Mutant::VipUnconfirmed, vip(STRICT)),
+    // The last column: every how manieth state is mended. Some show only when the cluster can't serve again.
+    let table: &[(Mutant, Scenario, usize)] = &[
+        (Mutant::PromisesTwice, plain(WITNESS), 0),
+        (Mutant::PromisesInMemory, changes(STRICT), 0),
+        (Mutant::PrimariesPromise, plain(THREE), 0),
+        (Mutant::TermsTwice, plain(WITNESS), 0),
+        (Mutant::AnyRowSettles, three(STRICT), 7),
+        (Mutant::AnswersBeforeDetached, changes(STRICT), 0),
+        (Mutant::GoesBack, plain(THREE), 0),
+        (Mutant::NoUnfitMark, rebuild(STRICT), 0),
+        (Mutant::UnfitPromises, rebuild(STRICT), 0),
+        (Mutant::MajorityOnly, FIVE, 0),
+        (Mutant::OneMemberLess, FIVE, 0),
+        (Mutant::MembersOnly, changes(WITNESS), 0),
+        (Mutant::NoRecords, changes(WITNESS), 0),
+        (Mutant::OwnConfiguration, changes(WITNESS), 0),
+        (Mutant::OwnTermInTheLog, changes(STRICT), 0),
+        (Mutant::ResumesAlone, changes(STRICT), 0),
+        (Mutant::ResumesByItsLog, changes(STRICT), 0),
+        (Mutant::NoCatchUp, plain(THREE), 0),
+        (Mutant::BestByPosition, three(THREE), 7),
+        (Mutant::NamesLate, changes(STRICT), 0),
+        (Mutant::BareConfirmations, three(WITNESS), 0),
+        (Mutant::AbandonsAfterIntent, three(STRICT), 0),
+        (Mutant::NeverStepsDown, changes(STRICT), 7),
+        (Mutant::LoosensFirst, changes(STRICT), 0),
+        (Mutant::TightensLate, changes(STRICT), 0),
+        (Mutant::RecordsAfterPromise, changes(WITNESS), 0),
+        (Mutant::OwnRecordFirst, changes(STRICT), 0),
+        (Mutant::StartsAsPrimary, three(THREE), 7),
+        (Mutant::RebuildsFromUnconfirmed, rebuild(THREE), 0),
+        (Mutant::NewestYields, vip(STRICT), 0),
+        (Mutant::VipUnconfirmed, vip(STRICT), 0),
     ];
     let mut missed = Vec::new();
-    for (mutant, scenario) in table {
-        let how = (0..2).map(|heal| match scenario.name {
-            name if name == FIVE.name => caught::<5>(*scenario, *mutant, 400_000, heal * 7),
-            name if name == STRICT.name => caught::<2>(*scenario, *mutant, 400_000, heal * 7),
-            _ => caught::<3>(*scenario, *mutant, 400_000, heal * 7),
-        });
-        match how.into_iter().find(|how| !how.is_empty()) {
-            Some(how) => {
-                eprintln!("{mutant:?}, {}: {}", scenario.name, how.lines().next().unwrap_or_default());
-            }
-            None => missed.push((mutant, scenario.name)),
+    for (mutant, scenario, heal) in table {
+        let how = match scenario.name {
+            name if name == FIVE.name => caught::<5>(*scenario, *mutant, 400_000, *heal),
+            name if name == STRICT.name => caught::<2>(*scenario, *mutant, 400_000, *heal),
+            _ => caught::<3>(*scenario, *mutant, 400_000, *heal),
+        };
+        if how.is_empty() {
+            missed.push((mutant, scenario.name));
         }
+        eprintln!("{mutant:?}, {}: {}", scenario.name, how.lines().next().unwrap_or_default());
     }
     assert!(missed.is_empty(), "not noticed: {missed:?}");
 }

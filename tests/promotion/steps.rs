@@ -469,17 +469,16 @@ impl Machine {
             }
             return;
         }
-        let late = self.scenario.is(Mutant::NamesLate);
-        if self.term(state, node) == it.stand || late {
-            let mut after = *state;
-            let changed = after.node_mut(node);
+        // Those of an earlier try in the same term may count on a node that isn't frozen any more.
+        let names = self.new_names(state, node);
+        let mut after = *state;
+        let changed = after.node_mut(node);
+        if it.names == names || self.scenario.is(Mutant::NamesLate) {
             changed.intent = it.stand;
             changed.forget();
             out.push((Step::Intent(node), after, None));
         } else {
-            let names = self.new_names(state, node);
-            let mut after = *state;
-            after.node_mut(node).names = names;
+            changed.names = names;
             out.push((Step::Names(node), after, None));
         }
     }

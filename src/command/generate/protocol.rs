@@ -58,7 +58,8 @@ const RULES: &[Rule] = &[
              after a power failure of everything it is the one that has all. It freezes itself first, then asks. Two that \
              hold promises to themselves abandon, wait for a random time and stand again.",
         ],
-        without: "without the second part, a cluster that lost its power everywhere may need a person.",
+        without: "a node that nobody's acknowledgement stands behind leads; and where the old primary may not stand, a \
+                  cluster that lost its power everywhere needs a person.",
     },
     Rule {
         title: "4. Enough",
@@ -167,20 +168,22 @@ const HOLDS: &[(&str, &str, &[&str])] = &[
     (
         "A voter has promised a term to a node that doesn't answer",
         "The candidate died between its promise and its confirmation. It may have been promoted, and only its own \
-         register tells. Start that node: its daemon finishes the promotion or abandons the term. Run by hand, this does \
-         the same:",
+         register tells. Start that node: its daemon finishes the promotion or abandons the term. Run there by hand, this \
+         does the same:",
         &["pgbaton pg promote"],
     ),
     (
         "Too few of the members have detached",
         "The other synchronous standby doesn't answer, and may hold the only copy of an acknowledged commit. Bring it \
-         back; where its data is gone for good, promote with what there is, naming what is overridden:",
-        &["pgbaton cluster status", "pgbaton pg promote --force most-complete --force proof-of-death"],
+         back. Where it is gone for good, as where the holder of a promise is, a person may decide to go on with what \
+         there is: set mode = \"async\" under [replication] on the node that shall lead, so that nobody votes, and promote \
+         it, naming what is overridden. What only the missing node had is lost:",
+        &["pgbaton pg promote --force proof-of-death"],
     ),
     (
         "This node isn't in the configuration in force",
         "The old primary had recorded that it serves alone. Only its data is complete: start it, and it resumes. If it \
-         is gone for good, what it acknowledged since is lost by the same command as above.",
+         is gone for good, what it acknowledged since is lost, and the way on is the one above.",
         &[],
     ),
     (
@@ -309,14 +312,15 @@ fn modes(page: &mut super::roff::Page) {
         (
             "two data nodes and a witness",
             "As strict, but when the standby dies the primary loosens with the record of the witness, and writes go on. \
-             The side with the witness serves.",
+             The side with the witness serves. The rules cover it; this version has no witness without PostgreSQL, so \
+             make the third host a data node.",
         ),
         (
             "asynchronous with a witness",
             "The witness gives the primary a lease, and promises nobody else while it runs. The primary counts from when \
              it sent the request, stops before the end by twice the clocks' drift and the time that a stop \
              takes; the witness counts from when it granted, and after its own start from there. A commit that \
-             hadn't arrived is lost with the primary.",
+             hadn't arrived is lost with the primary. The rules cover it; this version doesn't offer it yet.",
         ),
     ];
     for (name, says) in modes {
