@@ -18,10 +18,12 @@ mod drops;
 mod edges;
 mod event_loop;
 mod instance;
+mod notify;
 mod recorder;
 mod reporter;
 pub mod setup;
 mod spec;
+mod track;
 mod worker;
 
 pub use event_loop::run;

@@ -56,6 +56,12 @@ pub enum EventKind {
     AddressLost,
     /// An operator asked the node to hand over.
     Resigned,
+    /// Something that a virtual router depends on has changed, and what it does to the router.
+    Tracked,
+    /// A program was told of a change of state, and did its part.
+    Notified,
+    /// A program was told of a change of state, and failed.
+    NotifyFailed,
     /// The daemon stops.
     Stopping,
 }
@@ -85,6 +91,7 @@ impl EventKind {
                 | Self::Fenced
                 | Self::AddressLost
                 | Self::ActiveDown
+                | Self::NotifyFailed
         )
     }
 }

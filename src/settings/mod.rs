@@ -5,14 +5,17 @@
 //! asks the network: which addresses this machine has is told to [`Settings::find_me`].
 
 mod file;
+mod group;
 mod instance;
 pub mod keys;
 pub mod libpq;
+mod notify;
 pub mod parse;
 mod problem;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod track;
 mod value;
 
 use crate::error::{Error, Kind, Result};
@@ -20,13 +23,16 @@ use crate::units::InterfaceAddress;
 use libpq::Params;
 use parse::Lease;
 
+pub use group::GroupSettings;
 pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
+pub use notify::{NotifySettings, Words};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use track::{FileSettings, ProcessSettings, ScriptSettings, TrackSettings, Trackers};
 
 /// Where the configuration is read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/pgbaton/pgbaton.toml";
@@ -57,6 +63,10 @@ pub struct Settings {
     pub ssh: SshSettings,
     /// Further virtual routers, which only elect and move their addresses.
     pub instances: Vec<InstanceSettings>,
+    /// Instances that are Active together or not at all.
+    pub groups: Vec<GroupSettings>,
+    /// What may be tracked.
+    pub trackers: Trackers,
     /// The daemon as a process.
     pub daemon: DaemonSettings,
     /// What is allowed but probably not meant, as sentences for a person.
@@ -125,6 +135,10 @@ pub struct VrrpSettings {
     pub start_delay: Duration,
     /// How the checksum of sent IPv4 advertisements is computed.
     pub checksum: Checksum,
+    /// What is run at a change of state.
+    pub notify: NotifySettings,
+    /// What it depends on; nothing with `PostgreSQL`.
+    pub track: TrackSettings,
 }
 
 impl Default for VrrpSettings {
@@ -137,6 +151,8 @@ impl Default for VrrpSettings {
             preempt_delay: Duration::ZERO,
             start_delay: Duration::ZERO,
             checksum: Checksum::PseudoHeader,
+            notify: NotifySettings::default(),
+            track: TrackSettings::default(),
         }
     }
 }

@@ -39,6 +39,8 @@ pub struct Config {
     pub farewells: u8,
     /// Whether a losing advert is answered with an advert at once (new in RFC 9568; keepalived always does).
     pub assert_to_losers: bool,
+    /// Whether it becomes Active only together with others ([`super::group`]); for free elections.
+    pub grouped: bool,
     /// The password of version 2.
     #[serde(skip)]
     pub auth: Option<[u8; 8]>,
@@ -63,6 +65,7 @@ impl Config {
             announce: AnnounceSchedule::default(),
             farewells: 1,
             assert_to_losers: true,
+            grouped: false,
             auth: None,
         }
     }

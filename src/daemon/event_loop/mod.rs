@@ -4,15 +4,19 @@
 //! Nothing in this room blocks but [`Poller::wait`](crate::net::driver::Poller::wait). Netlink and ARP calls are
 //! single system calls of microseconds; everything longer goes to `worker`.
 
+mod groups;
 mod reload;
 mod said;
+mod tracking;
 
 use crate::daemon::control::{Call, Server};
 use crate::daemon::edges::{Edges, Id};
 use crate::daemon::instance::Instance;
+use crate::daemon::notify::{Notifier, Ran};
 use crate::daemon::recorder::Recorder;
 use crate::daemon::reporter::Reporter;
 use crate::daemon::setup::{Node, Parts};
+use crate::daemon::track::Sighting;
 use crate::daemon::worker::{self, Askers, Job, Told};
 use crate::error::Result;
 use crate::host::clock::{self, Deadline};
@@ -56,10 +60,20 @@ const PROBE_WAIT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(in crate::daemon) enum Message {
     Seen(Seen),
-    Answered { round: u64, view: PeerView },
-    Probed { round: u64, mac: Option<Mac> },
+    Answered {
+        round: u64,
+        view: PeerView,
+    },
+    Probed {
+        round: u64,
+        mac: Option<Mac>,
+    },
     Worker(Told),
     Call(Call),
+    /// A program that was to be told of a change of state has ended.
+    Notified(Ran),
+    /// Something that virtual routers depend on has changed.
+    Sighted(Sighting),
 }
 
 /// The sending end of the loop's messages, with its bell.
@@ -96,6 +110,7 @@ pub fn run(parts: Parts) -> Result<()> {
     poller.add(&waker, MESSAGES)?;
     poller.add(&monitor, NETLINK)?;
 
+    let notifier = Notifier::new(&settings.daemon, mailbox.clone())?;
     let calls = mailbox.clone();
     let control = Server::start(&control_socket, move |call| calls.send(Message::Call(call)))?;
     let database = node.start_database_threads(&mailbox)?;
@@ -108,7 +123,7 @@ pub fn run(parts: Parts) -> Result<()> {
     }
 
     let mut daemon = Loop {
-        edges: Edges::new(poller, Netlink::open()?, Recorder::new(log)),
+        edges: Edges::new(poller, Netlink::open()?, Recorder::new(log), notifier),
         settings,
         node,
         supervisor,
@@ -117,6 +132,8 @@ pub fn run(parts: Parts) -> Result<()> {
         main: None,
         waiting: BTreeMap::new(),
         next_id: 0,
+        groups: groups::Groups::default(),
+        tracking: tracking::Tracking::new(mailbox.clone()),
         due: BTreeSet::new(),
         armed: BTreeMap::new(),
         timer,
@@ -161,6 +178,8 @@ struct Loop {
     /// Instances that can't be started yet, and why.
     waiting: BTreeMap<String, String>,
     next_id: Id,
+    groups: groups::Groups,
+    tracking: tracking::Tracking,
     /// When each virtual router wants to be woken, in order and by number.
     due: BTreeSet<(Moment, Id)>,
     armed: BTreeMap<Id, Moment>,
@@ -193,6 +212,9 @@ impl Loop {
         if let Some(supervisor) = &self.supervisor {
             debug_assert_eq!(supervisor.phase(), Phase::Starting);
         }
+        let links = self.edges.netlink.links()?;
+        self.remove_stale_links(&links)?;
+        self.watch_again(&links);
         if let Some(spec) = self.node.main.clone() {
             let present = self.edges.netlink.addresses()?;
             self.main = Some(self.start_instance(now, spec, &present)?);
@@ -261,6 +283,7 @@ impl Loop {
         } else {
             self.reschedule(now, id);
         }
+        self.keep_together(now, id);
         Some(result)
     }
 
@@ -318,6 +341,8 @@ impl Loop {
                 Message::Worker(Told::Progress(progress)) => self.progress(progress),
                 Message::Worker(Told::Done(result)) => self.tell(now, Input::PlanDone(result)),
                 Message::Call(call) => self.answer(now, call),
+                Message::Notified(ran) => self.notified(&ran),
+                Message::Sighted(sighting) => self.sighted(now, sighting),
             }
         }
         Ok(())
@@ -360,6 +385,7 @@ impl Loop {
         for event in self.monitor.read()? {
             match event {
                 NetEvent::LinkChanged(link) => {
+                    self.interface_seen(now, &link.name, link.is_usable());
                     let known = self.on_link(link.index);
                     // An interface that went away and came back is another one to the kernel.
                     look_again |= known.is_empty() && self.names_interface(&link.name);
@@ -368,7 +394,8 @@ impl Loop {
                         self.link_changed(now, id, &link);
                     }
                 }
-                NetEvent::LinkGone { index, .. } => {
+                NetEvent::LinkGone { index, name } => {
+                    self.interface_seen(now, &name, false);
                     for id in self.on_link(index) {
                         let Some(instance) = self.instances.get(&id) else { continue };
                         let mut link = instance.spec().link.clone();
@@ -376,6 +403,7 @@ impl Loop {
                         self.link_changed(now, id, &link);
                     }
                     self.edges.forget_link(index);
+                    look_again |= self.vmac_gone(now, index);
                 }
                 NetEvent::AddressRemoved(address) => {
                     let ip = address.address.address();
@@ -610,7 +638,15 @@ impl Loop {
     fn finish(&mut self) {
         let now = clock::now();
         for (id, mut instance) in std::mem::take(&mut self.instances) {
-            instance.stop(now, id, "stopping", &mut self.edges);
+            instance.stop(now, id, "stopping", true, &mut self.edges);
+        }
+        self.stop_groups();
+        // The world is in order; what is left is to tell, which may take as long as the programs are allowed to.
+        self.edges.notifier.finish();
+        while let Ok(message) = self.messages.try_recv() {
+            if let Message::Notified(ran) = message {
+                self.notified(&ran);
+            }
         }
         for caller in self.resigning.drain(..) {
             drop(caller.send(json!({ "schema": 1, "error": "the daemon is stopping" })));
