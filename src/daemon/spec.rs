@@ -108,18 +108,19 @@ impl Spec {
 }
 
 /// Makes the virtual router of `[vrrp]` and `[[vip]]`.
-pub(super) fn main(settings: &Settings, link: Link, vips: Vec<Vip>) -> Result<Spec> {
+pub(super) fn main(settings: &Settings, link: Link, vips: Vec<Vip>, own: &[Address]) -> Result<Spec> {
     let me = settings.me()?;
     let vrid = Vrid::try_from(settings.vrrp.virtual_router_id).map_err(bad)?;
-    let addresses = vips.iter().map(|vip| vip.address.address()).collect();
+    let addresses: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address()).collect();
+    let source = main_source(me.address, &link, own, &addresses);
     let mut router = if settings.postgres.is_some() {
-        RouterConfig::guarded(vrid, me.address, addresses)
+        RouterConfig::guarded(vrid, source, addresses)
     } else {
         RouterConfig {
             preempt: settings.vrrp.preempt,
             preempt_delay: settings.vrrp.preempt_delay,
             accept: true,
-            ..RouterConfig::new(vrid, me.address, addresses)
+            ..RouterConfig::new(vrid, source, addresses)
         }
     };
     router.priority = Priority(me.priority.unwrap_or(SPARE_PRIORITY));
@@ -229,6 +230,16 @@ pub(super) fn instance(
             .clone()
             .map(|name| Vmac { name, mac: vmac::address(instance.virtual_router_id, source.is_ipv4()) }),
     })
+}
+
+/// Chooses the address that the adverts of a node come from: its own, and with IPv6 the link-local one of its
+/// interface (RFC 9568 §5.1.2.1), if there is one that can be used already.
+fn main_source(node: IpAddr, link: &Link, own: &[Address], vips: &[IpAddr]) -> IpAddr {
+    let usable = |a: &&Address| a.index == link.index && !a.is_ours() && !a.is_tentative() && !a.dad_failed();
+    let local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let found =
+        || own.iter().filter(usable).map(|a| a.address.address()).find(|a| local(a) && !vips.contains(a));
+    if node.is_ipv6() { found().unwrap_or(node) } else { node }
 }
 
 /// Chooses the address that adverts come from (RFC 9568 §5.1.1.1 and §5.1.2.1).

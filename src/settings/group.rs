@@ -63,18 +63,13 @@ impl Check {
     ) -> Option<GroupSettings> {
         let name = self.required("group", "name", raw.name, Some(span));
         let name = name.and_then(|name| self.name("the group's name", &name));
-        let members = match raw.instances {
-            Some(value) => {
-                if value.get_ref().len() < 2 {
-                    self.wrong(value.span(), "a group has at least two instances");
-                }
-                value.into_inner()
-            }
-            None => {
-                self.wrong(span.clone(), "instances is missing in [[group]]");
-                Vec::new()
-            }
-        };
+        if raw.instances.is_none() {
+            self.wrong(span.clone(), "instances is missing in [[group]]");
+        }
+        if let Some(few) = raw.instances.as_ref().filter(|members| members.get_ref().len() < 2) {
+            self.wrong(few.span(), "a group has at least two instances");
+        }
+        let members = raw.instances.map(Spanned::into_inner).unwrap_or_default();
         let mut instances: Vec<String> = Vec::new();
         for member in members {
             let span = member.span();

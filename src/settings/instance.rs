@@ -285,7 +285,7 @@ impl Check {
         {
             self.wrong(
                 vmac.span(),
-                "vmac can't be used with unicast_peers: the adverts teach the network where the address is",
+                "vmac can't be used with unicast_peers: adverts to each peer don't teach the network where the address is",
             );
         }
         let vmac = self.vmac(raw.vmac, raw.vmac_interface, virtual_router_id, ipv4 != Some(false));

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// Everything that a [`Router`](super::router::Router) needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each with its name")]
 pub struct Config {
     /// The version it speaks.
     pub version: Version,

@@ -54,6 +54,7 @@ pub struct Router {
 
 /// What a Backup remembers of what it heard, until it is something else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its name")]
 struct Listening {
     /// Who said farewell, for as long as that is the last thing heard by a router that wasn't deaf since.
     farewell: Option<IpAddr>,

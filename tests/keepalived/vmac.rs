@@ -102,7 +102,7 @@ fn an_interface_of_an_earlier_life_is_removed_and_one_of_somebody_else_respected
     daemon.until_instance("x", |x| x["state"] == "ACTIVE");
     // Whoever removes it gets it again.
     bench.ip(End::A, &["link", "del", "vrrp.51"]);
-    daemon.until_log("its interface was removed");
+    daemon.until_log("its interface vrrp.51 was removed by someone else");
     daemon.until_instance("x", |x| x["state"] == "ACTIVE");
     assert!(bench.run(End::A, "ip", &["addr", "show", "dev", "vrrp.51"]).contains(VIP));
 }

@@ -7,6 +7,7 @@
 mod groups;
 mod reload;
 mod said;
+mod senders;
 mod tracking;
 
 use crate::daemon::control::{Call, Server};
@@ -133,6 +134,7 @@ pub fn run(parts: Parts) -> Result<()> {
         waiting: BTreeMap::new(),
         next_id: 0,
         groups: groups::Groups::default(),
+        senders: senders::Senders::default(),
         tracking: tracking::Tracking::new(mailbox.clone()),
         due: BTreeSet::new(),
         armed: BTreeMap::new(),
@@ -179,6 +181,7 @@ struct Loop {
     waiting: BTreeMap<String, String>,
     next_id: Id,
     groups: groups::Groups,
+    senders: senders::Senders,
     tracking: tracking::Tracking,
     /// When each virtual router wants to be woken, in order and by number.
     due: BTreeSet<(Moment, Id)>,
@@ -487,7 +490,12 @@ impl Loop {
             let before = received(self);
             self.act(now, id, |instance, edges| instance.packet(now, &packet, edges));
             if listened_to && received(self) != before {
-                self.tell(now, Input::Farewell { from });
+                self.tell(now, Input::Farewell { from: self.senders.node_of(from) });
+            }
+            if self.main == Some(id)
+                && let Some(heard) = self.main().and_then(|main| main.router().last_heard())
+            {
+                self.senders.hear(heard, &self.settings.nodes);
             }
         }
         Ok(())
@@ -524,7 +532,9 @@ impl Loop {
             if let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
                 self.carry_out(now, main, order);
             } else if let Some(news) = self.instances.get_mut(&main).and_then(Instance::next_news) {
-                if let (Some(input), Some(supervisor)) = (heard_by_supervisor(news), &mut self.supervisor) {
+                if let (Some(input), Some(supervisor)) =
+                    (heard_by_supervisor(news, &self.senders), &mut self.supervisor)
+                {
                     supervisor.handle(now, input);
                 }
             } else if !self.touch(main, |instance, edges| instance.step(now, edges)).unwrap_or(false) {
@@ -656,15 +666,15 @@ impl Loop {
 }
 
 /// Returns what the supervisor is told of an event of its router.
-const fn heard_by_supervisor(event: RouterEvent) -> Option<Input> {
+fn heard_by_supervisor(event: RouterEvent, senders: &senders::Senders) -> Option<Input> {
     match event {
         RouterEvent::Suspect { .. } => Some(Input::Suspect),
         RouterEvent::Heard { .. } => Some(Input::Heard),
         RouterEvent::Ask { reason: AskReason::Silence { .. } } => Some(Input::Ask(Asked::Silence)),
         RouterEvent::Ask { reason: AskReason::Farewell { from } } => {
-            Some(Input::Ask(Asked::Farewell { from }))
+            Some(Input::Ask(Asked::Farewell { from: senders.node_of(from) }))
         }
-        RouterEvent::Contested { from, .. } => Some(Input::Contested { from }),
+        RouterEvent::Contested { from, .. } => Some(Input::Contested { from: senders.node_of(from) }),
         RouterEvent::Overslept { by } => Some(Input::Overslept { by }),
         _ => None,
     }

@@ -215,6 +215,9 @@ impl Loop {
         let own = |instance: &Instance| instance.spec().vmac.is_some() && instance.home().index == index;
         let id = self.instances.iter().find(|(_, instance)| own(instance)).map(|(id, _)| *id);
         if let Some(id) = id {
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.lose_vmac(&mut self.edges);
+            }
             self.stop_instance(now, id, "its interface was removed");
         }
         id.is_some()

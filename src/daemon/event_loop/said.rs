@@ -61,7 +61,7 @@ impl Loop {
     }
 
     fn status(&self) -> Value {
-        let name_of = |address| self.node.name_of(address);
+        let name_of = |address| self.node.name_of(self.senders.node_of(address));
         let vrrp = self.main().map(|main| {
             let config = main.router().config();
             json!({

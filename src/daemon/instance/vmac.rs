@@ -5,6 +5,7 @@
 
 use super::{Edges, Instance};
 use crate::net::netlink::Link;
+use crate::promotion::event::{Event, EventKind};
 use crate::vrrp::types::State;
 
 impl Instance {
@@ -40,6 +41,13 @@ impl Instance {
             // A socket on an interface that went down fails at its next use.
             edges.forget_link(link.index);
         }
+    }
+
+    /// Learns that somebody has removed the interface, and everything on it.
+    pub(in crate::daemon) fn lose_vmac(&mut self, edges: &mut Edges) {
+        let text = format!("its interface {} was removed by someone else: starting anew", self.home().name);
+        self.note(Event::new(EventKind::AddressLost, text), edges);
+        self.remove_vmac(edges);
     }
 
     /// Removes the interface.

@@ -10,7 +10,8 @@ pub(super) const INTERFACES: Key = Key {
     example: "{ eth1 = 0, eth2 = -20 }",
     doc: "Other interfaces that should be up and connected, each with a weight: 0 leaves the election without \
           it, a negative weight lowers the priority without it, a positive one raises it with it. The priority \
-          stays between 1 and 254; an owner's never changes.",
+          stays between 1 and 254; an owner's never changes. In [vrrp] nothing can be tracked beside \
+          [postgres].",
 };
 
 /// Scripts that should succeed.
