@@ -94,13 +94,13 @@ mod tests {
 
     #[test]
     fn nodes_of_one_priority_are_not_told_apart_and_the_memory_is_bounded() {
-        let nodes = nodes([100, 100]);
+        let same = nodes([100, 100]);
         let mut senders = Senders::default();
-        senders.hear(heard("fe80::a", 100), &nodes);
+        senders.hear(heard("fe80::a", 100), &same);
         assert!(senders.nodes.is_empty());
-        let nodes = super::tests::nodes([200, 100]);
+        let different = nodes([200, 100]);
         for number in 0..100 {
-            senders.hear(heard(&format!("fe80::{number:x}"), 200), &nodes);
+            senders.hear(heard(&format!("fe80::{number:x}"), 200), &different);
         }
         assert_eq!(senders.nodes.len(), MOST);
     }
