@@ -8,6 +8,7 @@ use super::instance::{Others, RawDaemon, RawInstance};
 use super::notify::RawNotify;
 use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
+use super::replication::RawReplication;
 use super::track::{RawProcess, RawScript, RawTrack, RawTrackFile, Trackers, Weights};
 use super::value::{Check, Value};
 use super::{
@@ -40,6 +41,8 @@ struct RawFile {
     postgres: Value<RawPostgres>,
     #[serde(default)]
     guard: RawGuard,
+    #[serde(default)]
+    replication: RawReplication,
     #[serde(default)]
     ssh: RawSsh,
     #[serde(default)]
@@ -203,6 +206,8 @@ impl Check {
         let groups = self.groups(raw.group, &instances);
         let daemon = self.daemon(raw.daemon);
         let guard = self.guard(raw.guard);
+        let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
+        let replication = self.replication(raw.replication, &roles);
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
         if let (Some(span), Some((None, _))) = (directory_span, &postgres)
@@ -229,6 +234,7 @@ impl Check {
             vips,
             postgres,
             guard,
+            replication,
             ssh,
             instances,
             groups,

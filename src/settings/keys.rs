@@ -5,6 +5,7 @@
 
 mod instance;
 mod notify;
+mod replication;
 mod track;
 
 /// A table of the file, in the order in which it is documented.
@@ -487,6 +488,7 @@ pub const SECTIONS: &[Section] = &[
             },
         ],
     },
+    replication::REPLICATION,
     Section {
         name: "ssh",
         repeated: false,

@@ -12,6 +12,7 @@ pub mod libpq;
 mod notify;
 pub mod parse;
 mod problem;
+mod replication;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use parse::Lease;
 pub use group::GroupSettings;
 pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
 pub use notify::{NotifySettings, Words};
+pub use replication::{Rejoin, ReplicationMode, ReplicationSettings};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub postgres: Option<PostgresSettings>,
     /// What a promotion must know first.
     pub guard: GuardSettings,
+    /// How replication is run.
+    pub replication: ReplicationSettings,
     /// How the other nodes are reached over SSH.
     pub ssh: SshSettings,
     /// Further virtual routers, which only elect and move their addresses.
@@ -307,6 +311,11 @@ pub struct Overrides {
 }
 
 impl Settings {
+    /// Returns whether commits wait for standbys, and promotions for votes.
+    pub fn synchronous(&self) -> bool {
+        self.replication.mode == ReplicationMode::Sync
+    }
+
     /// Reads the file that is named, or the one at the usual place.
     pub fn load(overrides: &Overrides) -> Result<Self> {
         let path = overrides.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
