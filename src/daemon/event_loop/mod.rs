@@ -5,6 +5,7 @@
 //! single system calls of microseconds; everything longer goes to `worker`.
 
 mod groups;
+mod network;
 mod reload;
 mod said;
 mod senders;
@@ -24,7 +25,7 @@ use crate::host::clock::{self, Deadline};
 use crate::host::process::Pidfd;
 use crate::host::sdnotify::SdNotify;
 use crate::net::driver::{Event as Ready, Poller, Signals, Timer, Token, Waker};
-use crate::net::netlink::{Monitor, NetEvent, Netlink};
+use crate::net::netlink::{Monitor, Netlink};
 use crate::net::sched;
 use crate::output::report::StepStatus;
 use crate::pg::gates::PeerView;
@@ -407,85 +408,6 @@ impl Loop {
     fn forget_postmaster(&mut self) {
         if let Some((_, pidfd)) = self.postmaster.take() {
             drop(self.edges.poller.remove(&pidfd));
-        }
-    }
-
-    fn network_changed(&mut self, now: Moment) -> Result<()> {
-        let mut look_again = false;
-        for event in self.monitor.read()? {
-            match event {
-                NetEvent::LinkChanged(link) => {
-                    self.interface_seen(now, &link.name, link.is_usable());
-                    let known = self.on_link(link.index);
-                    // An interface that went away and came back is another one to the kernel.
-                    look_again |= known.is_empty() && self.names_interface(&link.name);
-                    look_again |= !self.waiting.is_empty();
-                    for id in known {
-                        self.link_changed(now, id, &link);
-                    }
-                }
-                NetEvent::LinkGone { index, name } => {
-                    self.interface_seen(now, &name, false);
-                    for id in self.on_link(index) {
-                        let Some(instance) = self.instances.get(&id) else { continue };
-                        let mut link = instance.spec().link.clone();
-                        link.carrier = false;
-                        self.link_changed(now, id, &link);
-                    }
-                    self.edges.forget_link(index);
-                    look_again |= self.vmac_gone(now, index);
-                }
-                NetEvent::AddressRemoved(address) => {
-                    let ip = address.address.address();
-                    for id in self.concerned(address.index, ip) {
-                        self.act(now, id, |instance, edges| instance.address_removed(now, ip, edges));
-                    }
-                }
-                NetEvent::AddressAdded(address) => {
-                    look_again |= !self.waiting.is_empty() && !address.is_ours();
-                    let ip = address.address.address();
-                    for id in self.concerned(address.index, ip) {
-                        self.act(now, id, |instance, edges| instance.address_added(now, ip, edges));
-                    }
-                }
-                NetEvent::Overrun => {
-                    look_again = true;
-                    for id in self.ids() {
-                        self.act(now, id, |instance, edges| instance.make_sure(now, edges));
-                    }
-                }
-            }
-        }
-        if look_again {
-            self.reconcile(now)?;
-        }
-        Ok(())
-    }
-
-    fn ids(&self) -> Vec<Id> {
-        self.instances.keys().copied().collect()
-    }
-
-    fn on_link(&self, index: u32) -> Vec<Id> {
-        let here = |(id, instance): (&Id, &Instance)| (instance.spec().link.index == index).then_some(*id);
-        self.instances.iter().filter_map(here).collect()
-    }
-
-    /// Returns the virtual routers that an address means something to. Every renewed lease is an event, so this is
-    /// asked hundreds of times a second.
-    fn concerned(&self, index: u32, ip: IpAddr) -> Vec<Id> {
-        let concerned = |(id, instance): (&Id, &Instance)| instance.knows(index, ip).then_some(*id);
-        self.instances.iter().filter_map(concerned).collect()
-    }
-
-    fn names_interface(&self, name: &str) -> bool {
-        self.settings.instances.iter().any(|instance| instance.interface == name)
-    }
-
-    fn link_changed(&mut self, now: Moment, id: Id, link: &crate::net::netlink::Link) {
-        let changed = self.act(now, id, |instance, edges| instance.link_changed(now, link, edges));
-        if let (Some(Some(up)), true) = (changed, self.main == Some(id)) {
-            self.tell(now, Input::Link { up });
         }
     }
 
