@@ -196,6 +196,23 @@ fn configuration() -> String {
             });
         }
     }
+    page.section("NOTIFICATIONS");
+    page.paragraphs(
+        [
+            "A program of notify gets what keepalived gives to one: INSTANCE or GROUP, the name, the state and \
+             the priority, as in: notify.sh INSTANCE web MASTER 150. The states are MASTER (Active), BACKUP, \
+             FAULT (out of the election, or no longer configured) and STOP (the daemon ends). For [vrrp] the \
+             name is that of the cluster.",
+            "The programs of one virtual router run one after the other, that of the state before that of \
+             notify. While one runs, only the newest state is kept: what became outdated meanwhile is not run, \
+             and the log says so. The exit status is written to the log. A program has umask 077, / as its \
+             working directory, no capability and no descriptor of the daemon. When a router stays Active \
+             after another one claimed to be, its programs are run for MASTER once more.",
+            "The FIFO of [daemon] gets a line for every change, in order, with the name in quotes: INSTANCE \
+             \"web\" MASTER 150. MASTER_RX_LOWER_PRI says that another router claims to be Active too.",
+        ]
+        .into_iter(),
+    );
     page.section("FILES");
     page.item(&escape(crate::settings::DEFAULT_FILE));
     page.text("The configuration, unless --config or PGBATON_CONFIG names another.");
