@@ -21,6 +21,7 @@ mod keepalived;
 mod net;
 mod netns;
 mod pg;
+mod promotion;
 mod rebuild;
 mod ssh;
 mod status;
