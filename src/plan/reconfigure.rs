@@ -65,11 +65,15 @@ pub fn reconfigure(
                         return Err(Error::refused(format!("the witness doesn't record {wanted}"))
                             .hint("pgbaton cluster status"));
                     }
+                    vote::record(session, &wanted, deadline)?;
                     vote::set_names(session, &wanted.names(), deadline)?;
                     record(session, &wanted)?;
                 }
                 _ => {
                     record(session, &wanted)?;
+                    // Proved under the old names and on record here before the looser ones let anything through.
+                    acknowledged(session, &current, deadline)?;
+                    vote::record(session, &wanted, deadline)?;
                     vote::set_names(session, &wanted.names(), deadline)?;
                 }
             }
