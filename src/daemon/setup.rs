@@ -229,7 +229,12 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         node: me.map_or_else(String::new, |me| me.name.clone()),
         electable: me.is_some_and(|me| me.role == NodeRole::Data),
         peers: settings.peers().map(|peer| (peer.name.clone(), peer.address)).collect(),
-        policy: Policy { availability, max_lag: settings.guard.max_lag, ..Policy::default() },
+        policy: Policy {
+            availability,
+            max_lag: settings.guard.max_lag,
+            max_silence: settings.guard.max_silence,
+            ..Policy::default()
+        },
         ask_timeout: settings.guard.ask_timeout,
         retry: RETRY,
         // Others go ahead without this node only where that was chosen; and they wait for a down interval,
@@ -252,6 +257,7 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
     let report_to = std::iter::once(conn.clone()).chain(peers.iter().map(|(_, conn)| conn.clone())).collect();
     Ok(DatabaseConfig {
         watch: watch::Config {
+            node: me.name.clone(),
             conn: conn.clone(),
             data_directory: postgres.data_directory.clone(),
             interval: postgres.probe_interval,

@@ -24,8 +24,12 @@ pub enum Gate {
     SystemId,
     /// Nobody paused the replay.
     ReplayNotPaused,
+    /// Nobody fenced this server without looking at its data since.
+    NeedsCheck,
     /// What may be missing here is within `max_lag`.
     Lag,
+    /// The primary was last heard of within `max_silence`.
+    LastContact,
     /// No other standby holds more of the log.
     MostComplete,
     /// No peer runs as primary in the same or a newer term.
@@ -44,11 +48,13 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate, in the order they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::InRecovery,
         Self::SystemId,
         Self::ReplayNotPaused,
+        Self::NeedsCheck,
         Self::Lag,
+        Self::LastContact,
         Self::MostComplete,
         Self::PeerPrimary,
         Self::NewerEpoch,
@@ -64,7 +70,9 @@ impl Gate {
             Self::InRecovery => "in-recovery",
             Self::SystemId => "system-id",
             Self::ReplayNotPaused => "replay-not-paused",
+            Self::NeedsCheck => "needs-check",
             Self::Lag => "lag",
+            Self::LastContact => "last-contact",
             Self::MostComplete => "most-complete",
             Self::PeerPrimary => "peer-primary",
             Self::NewerEpoch => "newer-epoch",
@@ -121,6 +129,10 @@ pub struct LocalView {
     pub replayed: Option<Lsn>,
     /// Whether the replay is paused.
     pub replay_paused: bool,
+    /// Why this server was fenced, if nobody has looked at its data since.
+    pub needs_check: Option<String>,
+    /// How long ago anything came from the primary, at most; `None` when nothing tells.
+    pub last_heard: Option<Duration>,
     /// What is known about the primary's log.
     pub primary_known: Option<LastKnown>,
     /// Whether `restore_command` is set; `None` when the role may not see it.
@@ -217,6 +229,8 @@ pub struct Policy {
     pub availability: Availability,
     /// The most that may be missing, in bytes; `None` is no limit.
     pub max_lag: Option<u64>,
+    /// The longest time since the primary was heard of; `None` is no limit.
+    pub max_silence: Option<Duration>,
     /// The cluster's system identifier, when the configuration names it.
     pub system_id: Option<SystemId>,
     /// The gates whose refusal is only a warning this time.
@@ -332,7 +346,9 @@ pub fn evaluate(
         Gate::InRecovery => in_recovery(local),
         Gate::SystemId => system_id(local, peers, policy),
         Gate::ReplayNotPaused => replay_not_paused(local),
+        Gate::NeedsCheck => needs_check(local),
         Gate::Lag => lag(local, policy),
+        Gate::LastContact => last_contact(local, policy),
         Gate::MostComplete => most_complete(local, peers, policy),
         Gate::PeerPrimary => peer_primary(local, peers),
         Gate::NewerEpoch => newer_epoch(local, peers),
@@ -452,6 +468,36 @@ fn replay_not_paused(local: &LocalView) -> Said {
         Said::refuse("somebody paused the replay").hint("SELECT pg_wal_replay_resume()")
     } else {
         Said::pass("the replay isn't paused")
+    }
+}
+
+fn needs_check(local: &LocalView) -> Said {
+    match &local.needs_check {
+        Some(reason) => Said::refuse(format!(
+            "this server was fenced ({reason}), and nobody has looked at its data since"
+        ))
+        .hint("pgbaton pg rebuild-standby; or, if its data is the right one: --force needs-check"),
+        None => Said::pass("this server wasn't fenced"),
+    }
+}
+
+fn last_contact(local: &LocalView, policy: &Policy) -> Said {
+    match (local.last_heard, policy.max_silence) {
+        (Some(heard), Some(most)) if heard > most => Said::refuse(format!(
+            "the primary was last heard of {:.1} s ago; at most {:.1} s are allowed",
+            heard.as_secs_f64(),
+            most.as_secs_f64()
+        ))
+        .hint("did this standby stream until the primary fell silent? how much may be missing is unknown"),
+        (Some(heard), _) => {
+            Said::pass(format!("the primary was last heard of {:.1} s ago at most", heard.as_secs_f64()))
+        }
+        (None, Some(_)) if policy.availability == Availability::Hold => {
+            Said::refuse("nothing tells when the primary was last heard of")
+                .hint("has this standby streamed since it was started?")
+        }
+        (None, Some(_)) => Said::warn("nothing tells when the primary was last heard of"),
+        (None, None) => Said::pass("no limit is set"),
     }
 }
 
@@ -620,8 +666,10 @@ fn timeline_unique(peers: &[PeerView], evidence: &Evidence) -> Said {
 fn restore_command(local: &LocalView) -> Said {
     match local.restore_command {
         Some(false) => Said::pass("restore_command isn't set"),
-        Some(true) => Said::warn("restore_command is set: a promotion waits for it three times")
-            .hint("does the command end in time when the archive is gone?"),
+        Some(true) => Said::warn(
+            "restore_command is set: a promotion waits for it up to three times, unless it is suspended",
+        )
+        .hint("does the command end in time when the archive is gone?"),
         None => Said::pass("restore_command is hidden from this role"),
     }
 }

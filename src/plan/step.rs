@@ -91,6 +91,10 @@ pub enum Step {
         #[serde(skip)]
         content: Vec<u8>,
     },
+    /// Takes `restore_command` away for the time of the promotion, which would wait for it three times.
+    SuspendRestore,
+    /// Puts `restore_command` back as it was.
+    ResumeRestore,
     /// One of the steps of a rebuild.
     #[serde(untagged)]
     Rebuild(RebuildStep),
@@ -139,6 +143,8 @@ impl Step {
             Self::Rebuild(step) => step.name(),
             Self::MarkNeedsCheck(_) => "mark-needs-check",
             Self::WriteHistory { .. } => "write-history",
+            Self::SuspendRestore => "suspend-restore",
+            Self::ResumeRestore => "resume-restore",
         }
     }
 
@@ -146,7 +152,12 @@ impl Step {
     pub const fn optional(&self) -> bool {
         matches!(
             self,
-            Self::Announce { .. } | Self::EnsureSlots { .. } | Self::Checkpoint | Self::ClearIntent
+            Self::Announce { .. }
+                | Self::EnsureSlots { .. }
+                | Self::Checkpoint
+                | Self::ClearIntent
+                | Self::SuspendRestore
+                | Self::ResumeRestore
         )
     }
 }
@@ -201,6 +212,10 @@ impl fmt::Display for Step {
             Self::WriteHistory { timeline, folder, .. } => {
                 write!(f, "write {} into {}", timeline.history_file_name(), folder.display())
             }
+            Self::SuspendRestore => {
+                f.write_str("suspend restore_command, which the promotion would wait for")
+            }
+            Self::ResumeRestore => f.write_str("put restore_command back"),
         }
     }
 }

@@ -422,6 +422,21 @@ pub const SECTIONS: &[Section] = &[
                 doc: "How long one connection attempt may take, until the server has answered.",
             },
             Key {
+                name: "start_command",
+                form: Form::Text,
+                default: Default::Found("pg_ctlcluster, the unit of systemd, or pg_ctl, whichever there is"),
+                example: "\"systemctl start postgresql@15-main\"",
+                doc: "The shell command by which \"pg rebuild-standby\" starts the server.",
+            },
+            Key {
+                name: "stop_command",
+                form: Form::Text,
+                default: Default::Found("as for start_command"),
+                example: "\"systemctl stop postgresql@15-main\"",
+                doc: "The shell command by which \"pg rebuild-standby\" stops a standby that doesn't follow. What must \
+                      stop for sure (a fence, the loss of the service) is stopped without it.",
+            },
+            Key {
                 name: "conninfo",
                 form: Form::Text,
                 default: Default::Found("what libpq's variables for TLS and passwords say"),
@@ -459,6 +474,14 @@ pub const SECTIONS: &[Section] = &[
                 default: Default::Found("no limit"),
                 example: "\"16MB\"",
                 doc: "The most write-ahead log that a standby may lack and still be promoted.",
+            },
+            Key {
+                name: "max_silence",
+                form: Form::Duration,
+                default: Default::Found("no limit"),
+                example: "\"30s\"",
+                doc: "The longest time since a standby last received anything from the primary after which it may \
+                      still be promoted. Longer than the failover itself takes: its clock runs while the primary is dead.",
             },
         ],
     },

@@ -198,6 +198,10 @@ pub struct PostgresSettings {
     pub promote_timeout: Duration,
     /// How long a connection attempt may take, until the server has answered.
     pub connect_timeout: Duration,
+    /// The shell command that starts the server; `None`: the service manager's or `pg_ctl`.
+    pub start_command: Option<String>,
+    /// The shell command that stops the server in order; `None`: the service manager's or `pg_ctl`.
+    pub stop_command: Option<String>,
     /// More connection parameters: TLS, timeouts, options; never where the server is.
     pub conninfo: Params,
     /// The host name in the server's certificate, if that isn't the address.
@@ -219,6 +223,8 @@ impl PostgresSettings {
             stop_timeout: Duration::from_secs(5),
             promote_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
+            start_command: None,
+            stop_command: None,
             conninfo: Params::default(),
             tls_name: None,
         }
@@ -234,11 +240,18 @@ pub struct GuardSettings {
     pub ask_timeout: Duration,
     /// The most write-ahead log that may be missing, in bytes; `None`: no limit.
     pub max_lag: Option<u64>,
+    /// The longest time since a standby heard of its primary; `None`: no limit.
+    pub max_silence: Option<Duration>,
 }
 
 impl Default for GuardSettings {
     fn default() -> Self {
-        Self { availability: Availability::Hold, ask_timeout: Duration::from_millis(200), max_lag: None }
+        Self {
+            availability: Availability::Hold,
+            ask_timeout: Duration::from_millis(200),
+            max_lag: None,
+            max_silence: None,
+        }
     }
 }
 
