@@ -21,6 +21,11 @@ fn verb(cluster: &Cluster, more: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap_or(-1), document)
 }
 
+/// The name that a node has without a configuration.
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 fn message(document: &Value) -> &str {
     document["error"]["message"].as_str().unwrap_or_default()
 }
@@ -35,7 +40,7 @@ fn step(document: &Value, name: &str) -> String {
 fn a_fenced_server_is_promoted_only_by_somebody_who_says_so() {
     let primary = Cluster::primary("n1");
     let standby = Cluster::standby_of("n2", &primary);
-    let node = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let node = hostname();
     let mark = standby.data().join(NEEDS_CHECK_FILE);
     let text = serde_json::json!({"schema": 1, "node": node, "at": 1, "reason": "two primaries"});
     std::fs::write(&mark, text.to_string()).unwrap();
@@ -82,7 +87,7 @@ pub(crate) fn an_archive_that_is_gone_isn_t_asked_during_a_promotion() {
     // A run that was killed in between has left its note: the next one puts it back.
     let note = standby.data().join("pgbaton.suspended");
     assert!(!note.exists());
-    let node = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let node = hostname();
     let saved = serde_json::json!({"name": "restore_command", "value": "later"});
     std::fs::write(&note, serde_json::json!({"node": node, "saved": saved}).to_string()).unwrap();
     give(&note);
