@@ -20,6 +20,10 @@ fn local() -> LocalView {
         needs_check: None,
         last_heard: Some(Duration::from_secs(1)),
         restore_command: Some(false),
+        configuration: None,
+        register: Register::default(),
+        attached: true,
+        paused: None,
     }
 }
 
@@ -34,7 +38,7 @@ fn server() -> PeerServer {
 }
 
 fn peer(answer: PeerAnswer) -> Vec<PeerView> {
-    vec![PeerView { node: "node1".to_owned(), answer }]
+    vec![PeerView::new("node1", answer)]
 }
 
 fn silent() -> Vec<PeerView> {
@@ -327,7 +331,7 @@ proptest! {
         end in prop::option::of(0u64..4),
     ) {
         let local = LocalView { term: term.map(Term), end: end.map(Lsn), ..local() };
-        let name = |(n, answer)| PeerView { node: format!("n{n}"), answer };
+        let name = |(n, answer)| PeerView::new(format!("n{n}"), answer);
         let peers: Vec<PeerView> = answers.into_iter().enumerate().map(name).collect();
         let verdicts = evaluate(&local, &peers, &policy(Availability::Hold), &evidence());
         let threat = |peer: &PeerView| match &peer.answer {
