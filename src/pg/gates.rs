@@ -5,6 +5,8 @@
 //! a primary that is alive in the same or a newer term always wins. The votes of the promotion protocol come
 //! on top of these gates, not in their place.
 
+mod standing;
+
 use super::epoch::{PromotionId, Term};
 use super::lsn::{Lsn, SystemId, Timeline};
 use crate::promotion::rules::{Configuration, Register};
@@ -372,9 +374,9 @@ pub fn evaluate(
         Gate::InRecovery => in_recovery(local),
         Gate::SystemId => system_id(local, peers, policy),
         Gate::ReplayNotPaused => replay_not_paused(local),
-        Gate::NeedsCheck => needs_check(local),
+        Gate::NeedsCheck => standing::needs_check(local),
         Gate::Lag => lag(local, policy),
-        Gate::LastContact => last_contact(local, policy),
+        Gate::LastContact => standing::last_contact(local, policy),
         Gate::MostComplete => most_complete(local, peers, policy),
         Gate::PeerPrimary => peer_primary(local, peers),
         Gate::NewerEpoch => newer_epoch(local, peers),
@@ -496,36 +498,6 @@ fn replay_not_paused(local: &LocalView) -> Said {
         Said::refuse("somebody paused the replay").hint("SELECT pg_wal_replay_resume()")
     } else {
         Said::pass("the replay isn't paused")
-    }
-}
-
-fn needs_check(local: &LocalView) -> Said {
-    match &local.needs_check {
-        Some(reason) => Said::refuse(format!(
-            "this server was fenced ({reason}), and nobody has looked at its data since"
-        ))
-        .hint("pgbaton pg rebuild-standby; or, if its data is the right one: --force needs-check"),
-        None => Said::pass("this server wasn't fenced"),
-    }
-}
-
-fn last_contact(local: &LocalView, policy: &Policy) -> Said {
-    match (local.last_heard, policy.max_silence) {
-        (Some(heard), Some(most)) if heard > most => Said::refuse(format!(
-            "the primary was last heard of {:.1} s ago; at most {:.1} s are allowed",
-            heard.as_secs_f64(),
-            most.as_secs_f64()
-        ))
-        .hint("did this standby stream until the primary fell silent? how much may be missing is unknown"),
-        (Some(heard), _) => {
-            Said::pass(format!("the primary was last heard of {:.1} s ago at most", heard.as_secs_f64()))
-        }
-        (None, Some(_)) if policy.availability == Availability::Hold => {
-            Said::refuse("nothing tells when the primary was last heard of")
-                .hint("has this standby streamed since it was started?")
-        }
-        (None, Some(_)) => Said::warn("nothing tells when the primary was last heard of"),
-        (None, None) => Said::pass("no limit is set"),
     }
 }
 

@@ -4,7 +4,10 @@
 //! from it; a test holds it against the structs that serde fills. Pure data.
 
 mod instance;
+mod notify;
+mod postgres;
 mod replication;
+mod track;
 
 /// A table of the file, in the order in which it is documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,14 @@ pub enum Form {
     InterfaceAddresses,
     /// A table from the names of nodes to priorities.
     Priorities,
+    /// A program and its arguments.
+    Command,
+    /// A list of words.
+    Words,
+    /// A list of names.
+    Names,
+    /// A table from names to weights.
+    Weights,
 }
 
 impl Form {
@@ -84,8 +95,8 @@ impl Form {
         match self {
             Self::Integer(..) => "integer",
             Self::Boolean => "boolean",
-            Self::Addresses | Self::InterfaceAddresses => "array",
-            Self::Priorities => "table",
+            Self::Addresses | Self::InterfaceAddresses | Self::Command | Self::Words | Self::Names => "array",
+            Self::Priorities | Self::Weights => "table",
             _ => "string",
         }
     }
@@ -109,6 +120,10 @@ impl Form {
             Self::Addresses => "list of IP addresses".to_owned(),
             Self::InterfaceAddresses => "list of IP address/prefix length".to_owned(),
             Self::Priorities => "table of node names and whole numbers, 1 to 255".to_owned(),
+            Self::Command => "list of an absolute path and arguments".to_owned(),
+            Self::Words => "list of texts".to_owned(),
+            Self::Names => "list of names".to_owned(),
+            Self::Weights => "table of names and whole numbers, -253 to 253".to_owned(),
         }
     }
 }
@@ -301,6 +316,17 @@ pub const SECTIONS: &[Section] = &[
                 doc: "How the checksum of sent IPv4 advertisements is computed: with the pseudo-header of \
                       RFC 5798, as keepalived does, or over the message alone. Both are accepted.",
             },
+            notify::ANY,
+            notify::MASTER,
+            notify::BACKUP,
+            notify::FAULT,
+            notify::STOP,
+            notify::TIMEOUT,
+            notify::USER,
+            track::INTERFACES,
+            track::SCRIPTS,
+            track::PROCESSES,
+            track::FILES,
         ],
     },
     Section {
@@ -339,115 +365,7 @@ pub const SECTIONS: &[Section] = &[
             },
         ],
     },
-    Section {
-        name: "postgres",
-        repeated: false,
-        doc: "PostgreSQL on the nodes. Without this table pgbaton elects and moves the address only.",
-        keys: &[
-            Key {
-                name: "data_directory",
-                form: Form::Path,
-                default: Default::Found("must be given here or for each node"),
-                example: "\"/var/lib/postgresql/15/main\"",
-                doc: "The data directory.",
-            },
-            Key {
-                name: "bin_directory",
-                form: Form::Path,
-                default: Default::Found("looked for by the version of the data directory"),
-                example: "\"/usr/lib/postgresql/15/bin\"",
-                doc: "Where pg_ctl and pg_controldata of this version are.",
-            },
-            Key {
-                name: "port",
-                form: Form::Integer(1, 65535),
-                default: Default::Value("5432"),
-                example: "5432",
-                doc: "The port of the server.",
-            },
-            Key {
-                name: "socket_directory",
-                form: Form::Path,
-                default: Default::Value("\"/var/run/postgresql\""),
-                example: "\"/var/run/postgresql\"",
-                doc: "The directory of the Unix socket, for connections on the same machine.",
-            },
-            Key {
-                name: "user",
-                form: Form::Text,
-                default: Default::Value("\"postgres\""),
-                example: "\"postgres\"",
-                doc: "The role for connections, to the own server and to those of the others.",
-            },
-            Key {
-                name: "database",
-                form: Form::Text,
-                default: Default::Value("\"postgres\""),
-                example: "\"postgres\"",
-                doc: "The database to connect to.",
-            },
-            Key {
-                name: "probe_interval",
-                form: Form::Duration,
-                default: Default::Value("\"500ms\""),
-                example: "\"500ms\"",
-                doc: "The time between two health probes over SQL. The death of the server is noticed at \
-                      once without them; a probe finds a server that hangs.",
-            },
-            Key {
-                name: "probe_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"2s\""),
-                example: "\"2s\"",
-                doc: "How long a probe may take before the server counts as hung.",
-            },
-            Key {
-                name: "stop_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"5s\""),
-                example: "\"5s\"",
-                doc: "How long a fast stop may take before an immediate one, and that before SIGKILL.",
-            },
-            Key {
-                name: "promote_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"30s\""),
-                example: "\"30s\"",
-                doc: "How long a promotion may take until the server is writable.",
-            },
-            Key {
-                name: "connect_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"1s\""),
-                example: "\"1s\"",
-                doc: "How long one connection attempt may take, until the server has answered.",
-            },
-            Key {
-                name: "start_command",
-                form: Form::Text,
-                default: Default::Found("pg_ctlcluster, the unit of systemd, or pg_ctl, whichever there is"),
-                example: "\"systemctl start postgresql@15-main\"",
-                doc: "The shell command by which \"pg rebuild-standby\" starts the server.",
-            },
-            Key {
-                name: "stop_command",
-                form: Form::Text,
-                default: Default::Found("as for start_command"),
-                example: "\"systemctl stop postgresql@15-main\"",
-                doc: "The shell command by which \"pg rebuild-standby\" stops a standby that doesn't follow. What must \
-                      stop for sure (a fence, the loss of the service) is stopped without it.",
-            },
-            Key {
-                name: "conninfo",
-                form: Form::Text,
-                default: Default::Found("what libpq's variables for TLS and passwords say"),
-                example: "\"sslmode=verify-full sslrootcert=/etc/pgbaton/root.crt\"",
-                doc: "More connection parameters, as libpq writes them, for every connection to the own server \
-                      and to those of the others. Host, port, role and database have keys of their own; a \
-                      password belongs into a password file. See CONNECTIONS in pgbaton(8).",
-            },
-        ],
-    },
+    postgres::SECTION,
     Section {
         name: "guard",
         repeated: false,
@@ -483,6 +401,31 @@ pub const SECTIONS: &[Section] = &[
                 example: "\"30s\"",
                 doc: "The longest time since a standby last received anything from the primary after which it may \
                       still be promoted. Longer than the failover itself takes: its clock runs while the primary is dead.",
+            },
+            Key {
+                name: "fence",
+                form: Form::Word(&["none", "ssh", "command"]),
+                default: Default::Value("\"none\""),
+                example: "\"ssh\"",
+                doc: "How the death of a silent node is proved before this one is promoted in its place, when commits \
+                      don't wait for standbys: with \"ssh\" its PostgreSQL is stopped as by pg fence --node, with \
+                      \"command\" by fence_command.",
+            },
+            Key {
+                name: "fence_command",
+                form: Form::Text,
+                default: Default::Found("none"),
+                example: "\"/etc/pgbaton/fence\"",
+                doc: "A command that ends a node for sure, by its power switch for example. It is run by sh with the \
+                      node's name and address in PGBATON_FENCE_NODE and PGBATON_FENCE_ADDRESS. Exit status 0 is \
+                      believed: it must mean that the node is off.",
+            },
+            Key {
+                name: "fence_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"15s\""),
+                example: "\"15s\"",
+                doc: "How long a fencing may take; one that takes longer is no proof.",
             },
         ],
     },
@@ -539,6 +482,10 @@ pub const SECTIONS: &[Section] = &[
     },
     instance::INSTANCE,
     instance::DAEMON,
+    track::GROUP,
+    track::SCRIPT,
+    track::PROCESS,
+    track::FILE,
 ];
 
 /// Returns the template of the file: a working cluster of two nodes, the other keys as comments.
@@ -549,7 +496,7 @@ pub fn template() -> String {
          # Lines that begin with \"#\" and a key show its default, or an example where there is none.\n",
     );
     for section in SECTIONS {
-        if section.name == "instance" {
+        if COMMENTED.contains(&section.name) {
             write_section_as_comment(&mut text, section);
             continue;
         }
@@ -561,6 +508,9 @@ pub fn template() -> String {
     }
     text
 }
+
+/// Tables that few need: the template has them as comments.
+pub(super) const COMMENTED: &[&str] = &["instance", "group", "track_script", "track_process", "track_file"];
 
 /// Keys that the template sets although they have a default.
 const SHOWN: &[(&str, &str)] = &[
