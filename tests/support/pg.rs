@@ -39,10 +39,10 @@ pub(crate) fn on_major(major: u32) {
 
 /// Returns the folder of the binaries: `PGBATON_TEST_PG_BINDIR`, or the newest installed major's.
 pub(crate) fn bin_dir() -> &'static Path {
+    static DIR: OnceLock<PathBuf> = OnceLock::new();
     if let Some(folder) = MAJOR.get() {
         return folder;
     }
-    static DIR: OnceLock<PathBuf> = OnceLock::new();
     DIR.get_or_init(|| {
         if let Some(dir) = std::env::var_os("PGBATON_TEST_PG_BINDIR") {
             return PathBuf::from(dir);
