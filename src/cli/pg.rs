@@ -239,6 +239,10 @@ pub struct Promote {
     #[arg(long, env = "PGBATON_MAX_LAG", hide_env_values = true, value_name = "SIZE", value_parser = parse::size)]
     pub max_lag: Option<u64>,
 
+    /// Refuse if the last word of the primary is older than this
+    #[arg(long, env = "PGBATON_MAX_SILENCE", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
+    pub max_silence: Option<Duration>,
+
     /// Promote although this guard refuses (can be repeated)
     #[arg(long, value_name = "GATE", value_enum)]
     pub force: Vec<ForceGate>,
@@ -270,8 +274,12 @@ pub enum ForceGate {
     SystemId,
     /// Replay must not be paused
     ReplayNotPaused,
+    /// The server must not have been fenced without a look at its data since
+    NeedsCheck,
     /// The lag must be within --max-lag
     Lag,
+    /// The primary must have been heard of within --max-silence
+    LastContact,
     /// No other node may be a living primary
     PeerPrimary,
     /// No other node may know a newer epoch
@@ -291,7 +299,9 @@ impl ForceGate {
             Self::InRecovery => "in-recovery",
             Self::SystemId => "system-id",
             Self::ReplayNotPaused => "replay-not-paused",
+            Self::NeedsCheck => "needs-check",
             Self::Lag => "lag",
+            Self::LastContact => "last-contact",
             Self::PeerPrimary => "peer-primary",
             Self::NewerEpoch => "newer-epoch",
             Self::VipFree => "vip-free",

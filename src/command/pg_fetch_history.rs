@@ -11,12 +11,12 @@ use crate::host::clock::Deadline;
 use crate::host::files::read_optional;
 use crate::net::netlink::Netlink;
 use crate::output::Out;
-use crate::pg::conn::{ConnError, ConnSettings, Host, Session};
+use crate::pg::conn::{ConnSettings, Host};
+use crate::pg::fetch::{self, Fetched, Wanted};
 use crate::pg::histories::{self, HistoryFile, LARGEST};
 use crate::pg::lsn::{SystemId, Timeline};
 use crate::pg::server::DataDirectory;
-use crate::pg::walsender::WalSender;
-use crate::pg::{facts, sql, target};
+use crate::pg::target;
 use crate::plan::apply::World;
 use crate::plan::{Plan, Step};
 use crate::settings::{PostgresSettings, Settings};
@@ -32,15 +32,6 @@ struct Source {
     conn: ConnSettings,
     /// Where it is reached by SSH, and its data directory there.
     ssh: Option<(Target, PathBuf)>,
-}
-
-/// What a server has.
-struct Fetched {
-    system_id: SystemId,
-    newest: Timeline,
-    files: Vec<HistoryFile>,
-    /// Ancestors whose file the server doesn't have.
-    missing: Vec<Timeline>,
 }
 
 pub(super) fn run(globals: &Globals, args: &FetchHistory, out: &Out) -> Result<()> {
@@ -205,8 +196,10 @@ fn ask_all<'a>(
         for transport in &args.transport {
             let deadline = Deadline::after(args.timeout);
             let answer = match transport {
-                Transport::Replication => by_replication(source, args.timeline, deadline),
-                Transport::Sql => by_sql(source, args.timeline, deadline),
+                Transport::Replication => {
+                    fetch::by_replication(&source.conn, wanted(args.timeline), deadline)
+                }
+                Transport::Sql => fetch::by_sql(&source.conn, wanted(args.timeline), deadline),
                 Transport::Ssh => by_ssh(source, args.timeline, deadline),
             };
             match answer {
@@ -226,36 +219,14 @@ fn ask_all<'a>(
     Err(Error::new(kind, "no server could be asked for its timeline history").detail(all.join("\n")))
 }
 
-fn by_replication(source: &Source, wanted: Timelines, deadline: Deadline) -> Result<Fetched> {
-    let conn = target::for_replication(&source.conn);
-    let mut sender = WalSender::connect(&conn, deadline)?;
-    let identity = sender.identify(deadline)?;
-    collect(identity.system_id, identity.timeline, wanted, |timeline| Ok(sender.history(timeline, deadline)?))
-}
-
-fn by_sql(source: &Source, wanted: Timelines, deadline: Deadline) -> Result<Fetched> {
-    let mut session = Session::connect(&source.conn, deadline)?;
-    let seen = facts::observe(&mut session, deadline)?;
-    let (Some(system_id), Some(newest)) = (seen.system_id, seen.timeline) else {
-        return Err(Error::new(
-            Kind::Permission,
-            "this role may not see the system identifier and the timeline",
-        )
-        .hint("connect as a superuser or a member of pg_monitor"));
-    };
-    collect(system_id, newest, wanted, |timeline| {
-        let name = timeline.history_file_name();
-        let path = sql::literal(&format!("pg_wal/{name}"));
-        let rows = session.query(format!("SELECT encode(pg_read_binary_file({path}), 'hex')"), deadline);
-        match rows {
-            Err(ConnError::Other(state, _)) if state == "58P01" => Ok(None),
-            other => {
-                let content = other?.first().and_then(|row| from_hex(row.get(0)?));
-                let unreadable = || Error::failed("the server's answer can't be read");
-                content.map(|content| Some((name, content))).ok_or_else(unreadable)
-            }
-        }
-    })
+const fn wanted(timelines: Timelines) -> Wanted {
+    match timelines {
+        Timelines::All => Wanted::All,
+        Timelines::One(number) => match Timeline::new(number.get()) {
+            Some(timeline) => Wanted::One(timeline),
+            None => Wanted::All,
+        },
+    }
 }
 
 fn by_ssh(source: &Source, wanted: Timelines, deadline: Deadline) -> Result<Fetched> {
@@ -273,59 +244,11 @@ fn by_ssh(source: &Source, wanted: Timelines, deadline: Deadline) -> Result<Fetc
         let wal = folder.join("pg_wal");
         let names = ssh.list(&wal)?;
         let newest = names.iter().filter_map(|name| Timeline::of_history_file(name)).max();
-        collect(system_id, newest.unwrap_or(Timeline::FIRST), wanted, |timeline| {
+        fetch::assemble(system_id, newest.unwrap_or(Timeline::FIRST), self::wanted(wanted), |timeline| {
             let name = timeline.history_file_name();
             Ok(ssh.read_file(&wal.join(&name), LARGEST)?.map(|content| (name, content)))
         })
     })
-}
-
-/// Fetches what is wanted and checks that it fits together.
-fn collect(
-    system_id: SystemId,
-    newest: Timeline,
-    wanted: Timelines,
-    mut fetch: impl FnMut(Timeline) -> Result<Option<(String, Vec<u8>)>>,
-) -> Result<Fetched> {
-    let first = match wanted {
-        Timelines::All => newest,
-        Timelines::One(number) => Timeline::new(number.get()).unwrap_or(newest),
-    };
-    let mut fetched = Fetched { system_id, newest, files: Vec::new(), missing: Vec::new() };
-    if first == Timeline::FIRST && wanted == Timelines::All {
-        return Ok(fetched);
-    }
-    let mut get = |timeline: Timeline| -> Result<Option<HistoryFile>> {
-        let Some((name, content)) = fetch(timeline)? else { return Ok(None) };
-        // The name decides where it is written, so it must be the one that was asked for.
-        if name != timeline.history_file_name() {
-            let message = format!("timeline {timeline} was asked for and another file came");
-            return Err(Error::refused(message).detail(name.escape_debug()));
-        }
-        HistoryFile::check(&name, content).map(Some).map_err(|error| error.with_kind(Kind::Refused))
-    };
-    let Some(last) = get(first)? else {
-        let error = Error::failed(format!("the server has no history file of timeline {first}"));
-        return Err(if first == Timeline::FIRST {
-            error.detail("the first timeline has none: nothing came before it")
-        } else {
-            error
-        });
-    };
-    if wanted == Timelines::All {
-        for fork in last.history.forks().iter().filter(|fork| fork.parent != Timeline::FIRST) {
-            match get(fork.parent)? {
-                Some(file) => {
-                    last.agrees_with(&file)?;
-                    fetched.files.push(file);
-                }
-                // A first promotion by pg_resetwal, or an old file that was removed.
-                None => fetched.missing.push(fork.parent),
-            }
-        }
-    }
-    fetched.files.push(last);
-    Ok(fetched)
 }
 
 /// Refuses a file whose ancestors are in the folder with another past.
@@ -339,63 +262,4 @@ fn check_parents(folder: &Path, file: &HistoryFile) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let octet = |pair: &[u8; 2]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    rest.is_empty().then(|| pairs.iter().map(octet).collect()).flatten()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const ID: SystemId = SystemId(7);
-
-    fn tli(number: u32) -> Timeline {
-        Timeline::new(number).unwrap()
-    }
-
-    #[expect(clippy::unnecessary_wraps, reason = "it stands in for a server, which can fail")]
-    fn server(timeline: Timeline) -> Result<Option<(String, Vec<u8>)>> {
-        let text = match timeline.get() {
-            3 => "1\t0/40\tx\n\n2\t0/50\tx\n",
-            2 => "1\t0/40\tx\n",
-            _ => return Ok(None),
-        };
-        Ok(Some((timeline.history_file_name(), text.as_bytes().to_vec())))
-    }
-
-    #[test]
-    fn all_means_the_newest_and_its_ancestors_oldest_first() {
-        let fetched = collect(ID, tli(3), Timelines::All, server).unwrap();
-        let names: Vec<u32> = fetched.files.iter().map(|file| file.timeline().get()).collect();
-        assert_eq!(names, [2, 3]);
-        let one = Timelines::One(std::num::NonZeroU32::new(2).unwrap());
-        assert_eq!(collect(ID, tli(3), one, server).unwrap().files.len(), 1);
-    }
-
-    #[test]
-    fn the_first_timeline_has_no_file() {
-        assert!(collect(ID, tli(1), Timelines::All, server).unwrap().files.is_empty());
-        let one = Timelines::One(std::num::NonZeroU32::MIN);
-        let error = collect(ID, tli(3), one, server).err().unwrap();
-        assert!(error.detail_text().unwrap().contains("nothing came before it"));
-    }
-
-    #[test]
-    fn a_server_that_sends_another_file_than_the_one_asked_for_is_refused() {
-        let liar = |_| Ok(Some(("../../etc/passwd".to_owned(), b"1\t0/40\tx\n".to_vec())));
-        assert_eq!(collect(ID, tli(2), Timelines::All, liar).err().unwrap().kind(), Kind::Refused);
-        let broken = |timeline: Timeline| Ok(Some((timeline.history_file_name(), b"nonsense".to_vec())));
-        assert_eq!(collect(ID, tli(2), Timelines::All, broken).err().unwrap().kind(), Kind::Refused);
-    }
-
-    #[test]
-    fn hexadecimal_is_read_strictly() {
-        assert_eq!(from_hex("00fF"), Some(vec![0, 255]));
-        assert_eq!(from_hex("0"), None);
-        assert_eq!(from_hex("0g"), None);
-    }
 }

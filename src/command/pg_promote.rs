@@ -14,20 +14,20 @@ use crate::output::Out;
 use crate::pg::conn::ConnSettings;
 use crate::pg::facts::{self, ServerFacts};
 use crate::pg::gates::{
-    self, Evidence, Gate, GateVerdict, LocalView, PeerAnswer, PeerView, Policy, Verdict, VipProbe,
+    self, Evidence, Gate, GateVerdict, Histories, LocalView, PeerAnswer, PeerView, Policy, Verdict, VipProbe,
 };
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
-use crate::pg::{peer, target};
+use crate::pg::{fetch, histories, peer, target};
 use crate::plan::apply::{World, epoch_id};
-use crate::plan::build::{self, Promotion, Votes};
+use crate::plan::build::{self, Around, Promotion, Votes};
 use crate::plan::election::Voters;
 use crate::plan::step::Intent;
 use crate::settings::libpq::{self, Params};
 use crate::settings::{self, NodeRole, PostgresSettings, Settings};
 use serde_json::{Map, Value, json};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long the link is asked for the owner of the virtual IP.
@@ -40,6 +40,8 @@ struct Observed {
     peers: Vec<PeerView>,
     evidence: Evidence,
     verdicts: Vec<GateVerdict>,
+    around: Around,
+    notes: Vec<String>,
 }
 
 pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
@@ -55,6 +57,7 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
     } else {
         plan(&promotion(&target, &server, &observed, on_disk, deadline)?, &observed)
     };
+    let plan = build::around(plan, &observed.around);
     let extra = document(&observed);
     if let (true, Some(refusal)) =
         (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.verdict == Verdict::Refuse))
@@ -141,7 +144,7 @@ impl Target {
     }
 }
 
-fn not_running(path: &std::path::Path) -> Error {
+fn not_running(path: &Path) -> Error {
     Error::new(Kind::Unreachable, "PostgreSQL isn't running on this node")
         .detail(path.display())
         .hint("start it as a standby first: a server that is down can't be promoted")
@@ -196,7 +199,8 @@ fn observe(
     deadline: Deadline,
 ) -> Result<Observed> {
     let facts = facts::observe(server.session(deadline)?, deadline)?;
-    let view = LocalView::from_facts(&facts, None);
+    let mut view = LocalView::from_facts(&facts, None);
+    view.needs_check = server.read_needs_check()?.map(|mark| mark.reason);
     let ask_timeout = settings
         .map_or(Duration::from_secs(1), |settings| settings.guard.ask_timeout.max(Duration::from_secs(1)));
     let peers = match settings {
@@ -208,10 +212,63 @@ fn observe(
         Some(settings) if view.in_recovery => probe_vips(settings)?,
         _ => VipProbe::NotAsked,
     };
-    let evidence = Evidence { vip, ..Evidence::NONE };
+    let (around, histories, notes) = match settings {
+        Some(settings) if view.in_recovery => {
+            let until = deadline.within(ask_timeout);
+            histories(settings, &view, &peers, &server.data().path().join("pg_wal"), until)
+        }
+        _ => (Around::default(), Histories::Missing(Vec::new()), Vec::new()),
+    };
+    let evidence = Evidence { vip, histories, ..Evidence::NONE };
     let policy = policy(settings, args, target);
     let verdicts = gates::evaluate(&view, &peers, &policy, &evidence);
-    Ok(Observed { facts, view, peers, evidence, verdicts })
+    let suspended = server.read_suspended()?.is_some();
+    // Only where everything came by streaming: what the archive alone holds is out of reach meanwhile.
+    let streamed = facts.standby.is_some_and(|standby| standby.receive.is_some());
+    let suspend = view.in_recovery && view.restore_command == Some(true) && streamed && facts.major() >= 14;
+    let around = Around { suspend_restore: suspend, resume_restore: suspend || suspended, ..around };
+    Ok(Observed { facts, view, peers, evidence, verdicts, around, notes })
+}
+
+/// Fetches the history files of the peers that answer, for a timeline number that none of them has.
+fn histories(
+    settings: &Settings,
+    view: &LocalView,
+    peers: &[PeerView],
+    pg_wal: &Path,
+    until: Deadline,
+) -> (Around, Histories, Vec<String>) {
+    let (Some(system_id), Some(timeline)) = (view.system_id, view.timeline) else {
+        return (Around::default(), Histories::Missing(Vec::new()), Vec::new());
+    };
+    let answers = |name: &str| {
+        let answer = peers.iter().find(|peer| peer.node == name).map(|peer| &peer.answer);
+        matches!(answer, Some(PeerAnswer::Primary(_) | PeerAnswer::Standby(_)))
+    };
+    let (asked, silent): (Vec<_>, Vec<_>) = settings.peers().partition(|node| answers(&node.name));
+    let asked = asked.into_iter().filter_map(|node| {
+        let postgres = settings.postgres_of(node)?;
+        Some((node.name.clone(), target::peer(node, &postgres, "pg promote")))
+    });
+    let collected = fetch::from_peers(asked.collect(), system_id, until)
+        .without_futures(timeline, view.end.unwrap_or_default());
+    let mut missing = collected.missing;
+    missing.extend(silent.into_iter().map(|node| node.name.clone()));
+    let mut around = Around { pg_wal: pg_wal.to_owned(), ..Around::default() };
+    let mut notes = Vec::new();
+    for (node, file) in collected.files {
+        if around.histories.iter().any(|(known, ..)| *known == file.timeline()) {
+            continue;
+        }
+        match histories::compare(pg_wal, file.timeline(), &file.content) {
+            Ok(there) => around.histories.push((file.timeline(), file.content, there)),
+            // What is here stays, and the number is taken in any case.
+            Err(error) => notes.push(format!("{node}: {error}")),
+        }
+    }
+    around.histories.sort_by_key(|(timeline, ..)| *timeline);
+    let histories = if missing.is_empty() { Histories::Collected } else { Histories::Missing(missing) };
+    (around, histories, notes)
 }
 
 fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Policy {
@@ -226,6 +283,7 @@ fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Polic
         votes: settings.is_some_and(Settings::synchronous),
         availability,
         max_lag,
+        max_silence: args.max_silence.or_else(|| settings.and_then(|settings| settings.guard.max_silence)),
         system_id: None,
         forced: args.force.iter().map(|gate| forced(*gate)).collect(),
     }
@@ -236,7 +294,9 @@ fn forced(gate: ForceGate) -> Gate {
         ForceGate::InRecovery => Gate::InRecovery,
         ForceGate::SystemId => Gate::SystemId,
         ForceGate::ReplayNotPaused => Gate::ReplayNotPaused,
+        ForceGate::NeedsCheck => Gate::NeedsCheck,
         ForceGate::Lag => Gate::Lag,
+        ForceGate::LastContact => Gate::LastContact,
         ForceGate::PeerPrimary => Gate::PeerPrimary,
         ForceGate::NewerEpoch => Gate::NewerEpoch,
         ForceGate::MostComplete => Gate::MostComplete,
@@ -337,6 +397,7 @@ fn plan(promotion: &Promotion, observed: &Observed) -> crate::plan::Plan {
             .iter()
             .filter(|gate| gate.verdict == Verdict::Warn)
             .map(|gate| gate.why.clone())
+            .chain(observed.notes.iter().cloned())
             .collect();
     }
     plan

@@ -150,7 +150,9 @@ fn judge(
             format!("--compress needs PostgreSQL 15, {} is {}", source.name, source.major),
         ));
     }
-    let start = Start::detect(target.start_command.as_deref(), place.data(), source.major);
+    let running = DataDirectory::open(place.data()).and_then(|data| data.postmaster()).ok().flatten();
+    let running = running.map(|postmaster| postmaster.pid);
+    let start = Start::detect(target.start_command.as_deref(), place.data(), source.major, running);
     let earlier = journal::read(place)?;
     let fresh = || {
         let kept = keeping::new_path(place);
@@ -265,6 +267,7 @@ fn plan(target: &Target, args: &RebuildStandby, place: &Place, judged: &Judged) 
             recover: state == Some(State::Crashed),
             bytes: judged.source.size,
             start: judged.start.to_string(),
+            stop: judged.start.stop_words(target.stop_command.as_deref()),
             drop_old: args.drop_old,
             done: judged.done,
             unfit: judged.unfit,
@@ -290,8 +293,10 @@ fn world(target: &Target, args: &RebuildStandby, place: Place, source: SourceSer
         local: target.local.clone(),
         own_place: target.own_place.clone(),
         data: judged.data,
+        major: judged.source.major,
         segment_size: judged.source.segment_size,
         start: judged.start,
+        stop_command: target.stop_command.clone(),
         journal: judged.journal,
         rate: args.rate.clone(),
         compress: args.compress.map(|method| method.name().to_owned()),

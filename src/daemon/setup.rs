@@ -256,6 +256,7 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
             votes: settings.synchronous(),
             availability,
             max_lag: settings.guard.max_lag,
+            max_silence: settings.guard.max_silence,
             ..Policy::default()
         },
         ask_timeout: settings.guard.ask_timeout,
@@ -291,6 +292,7 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
     let voters = voters(settings, &peers, postgres);
     Ok(DatabaseConfig {
         watch: watch::Config {
+            node: me.name.clone(),
             conn: conn.clone(),
             data_directory: postgres.data_directory.clone(),
             interval: postgres.probe_interval,

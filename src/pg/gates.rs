@@ -5,6 +5,8 @@
 //! a primary that is alive in the same or a newer term always wins. The votes of the promotion protocol come
 //! on top of these gates, not in their place.
 
+mod standing;
+
 use super::epoch::{PromotionId, Term};
 use super::lsn::{Lsn, SystemId, Timeline};
 use crate::promotion::rules::{Configuration, Register};
@@ -25,8 +27,12 @@ pub enum Gate {
     SystemId,
     /// Nobody paused the replay.
     ReplayNotPaused,
+    /// Nobody fenced this server without looking at its data since.
+    NeedsCheck,
     /// What may be missing here is within `max_lag`.
     Lag,
+    /// The primary was last heard of within `max_silence`.
+    LastContact,
     /// No other standby holds more of the log.
     MostComplete,
     /// No peer runs as primary in the same or a newer term.
@@ -45,11 +51,13 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate, in the order they are shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::InRecovery,
         Self::SystemId,
         Self::ReplayNotPaused,
+        Self::NeedsCheck,
         Self::Lag,
+        Self::LastContact,
         Self::MostComplete,
         Self::PeerPrimary,
         Self::NewerEpoch,
@@ -65,7 +73,9 @@ impl Gate {
             Self::InRecovery => "in-recovery",
             Self::SystemId => "system-id",
             Self::ReplayNotPaused => "replay-not-paused",
+            Self::NeedsCheck => "needs-check",
             Self::Lag => "lag",
+            Self::LastContact => "last-contact",
             Self::MostComplete => "most-complete",
             Self::PeerPrimary => "peer-primary",
             Self::NewerEpoch => "newer-epoch",
@@ -123,6 +133,10 @@ pub struct LocalView {
     pub replayed: Option<Lsn>,
     /// Whether the replay is paused.
     pub replay_paused: bool,
+    /// Why this server was fenced, if nobody has looked at its data since.
+    pub needs_check: Option<String>,
+    /// How long ago anything came from the primary, at most; `None` when nothing tells.
+    pub last_heard: Option<Duration>,
     /// What is known about the primary's log.
     pub primary_known: Option<LastKnown>,
     /// Whether `restore_command` is set; `None` when the role may not see it.
@@ -246,6 +260,8 @@ pub struct Policy {
     pub availability: Availability,
     /// The most that may be missing, in bytes; `None` is no limit.
     pub max_lag: Option<u64>,
+    /// The longest time since the primary was heard of; `None` is no limit.
+    pub max_silence: Option<Duration>,
     /// The cluster's system identifier, when the configuration names it.
     pub system_id: Option<SystemId>,
     /// The gates whose refusal is only a warning this time.
@@ -361,7 +377,9 @@ pub fn evaluate(
         Gate::InRecovery => in_recovery(local),
         Gate::SystemId => system_id(local, peers, policy),
         Gate::ReplayNotPaused => replay_not_paused(local),
+        Gate::NeedsCheck => standing::needs_check(local),
         Gate::Lag => lag(local, policy),
+        Gate::LastContact => standing::last_contact(local, policy),
         Gate::MostComplete => most_complete(local, peers, policy),
         Gate::PeerPrimary => peer_primary(local, peers),
         Gate::NewerEpoch => newer_epoch(local, peers),
@@ -662,8 +680,10 @@ fn timeline_unique(peers: &[PeerView], evidence: &Evidence) -> Said {
 fn restore_command(local: &LocalView) -> Said {
     match local.restore_command {
         Some(false) => Said::pass("restore_command isn't set"),
-        Some(true) => Said::warn("restore_command is set: a promotion waits for it three times")
-            .hint("does the command end in time when the archive is gone?"),
+        Some(true) => Said::warn(
+            "restore_command is set: a promotion waits for it up to three times, unless it is suspended",
+        )
+        .hint("does the command end in time when the archive is gone?"),
         None => Said::pass("restore_command is hidden from this role"),
     }
 }

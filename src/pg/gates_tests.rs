@@ -17,6 +17,8 @@ fn local() -> LocalView {
         replayed: Some(Lsn(1000)),
         replay_paused: false,
         primary_known: Some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(300)) }),
+        needs_check: None,
+        last_heard: Some(Duration::from_secs(1)),
         restore_command: Some(false),
         configuration: None,
         register: Register::default(),
@@ -44,7 +46,7 @@ fn silent() -> Vec<PeerView> {
 }
 
 fn policy(availability: Availability) -> Policy {
-    Policy { votes: false, availability, max_lag: None, system_id: Some(ID), forced: BTreeSet::new() }
+    Policy { availability, system_id: Some(ID), ..Policy::default() }
 }
 
 fn evidence() -> Evidence {
@@ -242,6 +244,30 @@ fn a_virtual_ip_that_another_machine_answers_for_refuses() {
     for vip in [VipProbe::Free, VipProbe::Here, VipProbe::NotAsked] {
         assert_eq!(judge(vip), Verdict::Pass);
     }
+}
+
+#[test]
+fn a_fenced_server_isn_t_promoted_until_somebody_has_looked() {
+    let fenced = LocalView { needs_check: Some("split brain".to_owned()), ..local() };
+    assert_eq!(hold(Gate::NeedsCheck, &fenced, &[]), Verdict::Refuse);
+    assert_eq!(hold(Gate::NeedsCheck, &local(), &[]), Verdict::Pass);
+}
+
+#[test]
+fn a_standby_that_heard_of_its_primary_long_ago_is_refused_where_there_is_a_limit() {
+    let verdict = |local: &LocalView, policy: &Policy| {
+        let verdicts = evaluate(local, &[], policy, &evidence());
+        verdicts.iter().find(|verdict| verdict.gate == Gate::LastContact).unwrap().verdict
+    };
+    let limit = Policy { max_silence: Some(Duration::from_secs(10)), ..policy(Availability::Hold) };
+    let long = LocalView { last_heard: Some(Duration::from_secs(11)), ..local() };
+    assert_eq!(verdict(&local(), &limit), Verdict::Pass);
+    assert_eq!(verdict(&long, &limit), Verdict::Refuse);
+    assert_eq!(verdict(&long, &policy(Availability::Hold)), Verdict::Pass);
+    let unknown = LocalView { last_heard: None, ..local() };
+    assert_eq!(verdict(&unknown, &limit), Verdict::Refuse);
+    let prefer = Policy { availability: Availability::Prefer, ..limit };
+    assert_eq!(verdict(&unknown, &prefer), Verdict::Warn);
 }
 
 #[test]

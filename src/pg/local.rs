@@ -3,11 +3,12 @@
 use super::conn::{ConnSettings, Session};
 use super::lsn::{Lsn, Timeline};
 use super::server::{DataDirectory, StopReport};
+use super::setting::Saved;
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::host::files::{self, Owner};
 use crate::plan::step::{Intent, NeedsCheck};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The name of the intent's file inside the data directory: beside what it is about, owned by its owner.
@@ -17,6 +18,38 @@ const INTENT_LIMIT: u64 = 4096;
 
 /// The name of the mark that a fenced server's data directory carries.
 pub const NEEDS_CHECK_FILE: &str = "pgbaton.needs_check";
+
+/// The name of the note that says what a promotion has suspended.
+const SUSPENDED_FILE: &str = "pgbaton.suspended";
+
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Suspended {
+    node: String,
+    saved: Saved,
+}
+
+/// Reads the mark of a node's data directory; another node's (it travels with a copied data directory) is not ours. A
+/// mark that can't be read is still one.
+pub fn needs_check(data: &Path, node: &str) -> Result<Option<NeedsCheck>> {
+    let path = data.join(NEEDS_CHECK_FILE);
+    let Some(text) = files::read_optional(&path, INTENT_LIMIT)? else { return Ok(None) };
+    let mark = serde_json::from_slice::<NeedsCheck>(&text).unwrap_or_else(|_| NeedsCheck {
+        schema: 0,
+        node: node.to_owned(),
+        at: 0,
+        reason: format!("{} can't be read", path.display()),
+    });
+    Ok((mark.node == node).then_some(mark))
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::failed(format!("can't remove {}", path.display())).detail(error))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// The local server.
 #[derive(Debug)]
@@ -84,12 +117,7 @@ impl LocalServer {
 
     /// Takes the intent away; absent is fine.
     pub fn clear_intent(&self) -> Result<()> {
-        match std::fs::remove_file(self.intent_path()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(Error::failed(format!("can't remove {}", self.intent_path().display())).detail(error))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.intent_path())
     }
 
     /// Marks the data directory as needing a check, durably.
@@ -103,15 +131,44 @@ impl LocalServer {
     /// Reads the mark; another node's (it travels with a copied data directory) is not ours. A mark that can't be
     /// read is still one.
     pub fn read_needs_check(&self) -> Result<Option<NeedsCheck>> {
-        let path = self.data.path().join(NEEDS_CHECK_FILE);
+        needs_check(self.data.path(), &self.node)
+    }
+
+    /// Takes the mark away: somebody has decided that the data is the right one. Absent is fine.
+    pub fn clear_needs_check(&self) -> Result<()> {
+        remove(&self.data.path().join(NEEDS_CHECK_FILE))
+    }
+
+    /// Writes down a setting that is about to be changed for the time of a promotion, unless an earlier run has.
+    pub fn write_suspended(&self, saved: &Saved) -> Result<()> {
+        if self.read_suspended()?.is_some() {
+            return Ok(());
+        }
+        let suspended = Suspended { node: self.node.clone(), saved: saved.clone() };
+        let text = serde_json::to_vec(&suspended)
+            .map_err(|error| Error::failed("can't write down what is suspended").detail(error))?;
+        files::write_atomic_as(&self.suspended_path(), &text, INTENT_MODE, Owner::LikeDirectory)
+    }
+
+    /// Reads what a promotion has suspended and not put back; another node's is not ours.
+    pub fn read_suspended(&self) -> Result<Option<Saved>> {
+        let path = self.suspended_path();
         let Some(text) = files::read_optional(&path, INTENT_LIMIT)? else { return Ok(None) };
-        let mark = serde_json::from_slice::<NeedsCheck>(&text).unwrap_or_else(|_| NeedsCheck {
-            schema: 0,
-            node: self.node.clone(),
-            at: 0,
-            reason: format!("{} can't be read", path.display()),
-        });
-        Ok((mark.node == self.node).then_some(mark))
+        let suspended: Suspended = serde_json::from_slice(&text).map_err(|error| {
+            Error::failed(format!("{} can't be read", path.display())).detail(error).hint(
+                "it says what restore_command was before a promotion; is restore_command as it should be?",
+            )
+        })?;
+        Ok((suspended.node == self.node).then_some(suspended.saved))
+    }
+
+    /// Takes the note of what is suspended away; absent is fine.
+    pub fn clear_suspended(&self) -> Result<()> {
+        remove(&self.suspended_path())
+    }
+
+    fn suspended_path(&self) -> PathBuf {
+        self.data.path().join(SUSPENDED_FILE)
     }
 
     /// Returns where a timeline begins, from its history file; the first one begins at the beginning.

@@ -5,6 +5,7 @@ pub mod control;
 mod dial;
 pub mod epoch;
 pub mod facts;
+pub mod fetch;
 pub mod gates;
 pub mod histories;
 pub mod history;

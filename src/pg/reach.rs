@@ -125,6 +125,8 @@ pub struct ConnSettings {
     pub keepalives: Keepalives,
     /// More options for the server's session, as in `PGOPTIONS`.
     pub options: Option<String>,
+    /// How the connection is protected and kept alive, as libpq's programs are told: keyword and value.
+    pub handed_on: Vec<(String, String)>,
     /// Where `.postgresql/root.crt` and its like are.
     pub home: Option<PathBuf>,
     /// Why no connection can be made with these settings.
@@ -150,6 +152,7 @@ impl ConnSettings {
             channel_binding: ChannelBinding::default(),
             keepalives: Keepalives::default(),
             options: None,
+            handed_on: Vec::new(),
             home: None,
             flaw: None,
         }

@@ -132,6 +132,9 @@ const LOGGER_GRACE: Duration = Duration::from_secs(3);
 /// Process 1 collects its dead within milliseconds, if it does it at all.
 const ZOMBIE_GRACE: Duration = Duration::from_secs(1);
 const PID_FILE_MAX: u64 = 64 * 1024;
+/// The oldest major version that is supported: the first that can be re-pointed without a restart.
+const OLDEST: u32 = 13;
+
 /// The mode of a data directory on which a rebuild is at work: PostgreSQL refuses to start on it.
 pub const BARRED: u32 = 0o720;
 
@@ -180,6 +183,15 @@ impl DataDirectory {
             version.trim().split('.').next().and_then(|major| major.parse().ok()).ok_or_else(|| {
                 Error::config(format!("PG_VERSION of \"{shown}\" holds no version")).detail(version.trim())
             })?;
+        if major < OLDEST {
+            return Err(Error::config(format!("PostgreSQL {} isn't supported", version.trim()))
+                .detail(if major < 12 {
+                    "its standbys are configured by recovery.conf, which pgbaton doesn't write"
+                } else {
+                    "a change of its primary_conninfo takes a restart"
+                })
+                .hint(format!("pg_upgrade to {OLDEST} or newer")));
+        }
         // The same folder by every name, as the processes' working directories show it.
         let path = fs::canonicalize(path)
             .map_err(|error| Error::failed(format!("can't resolve \"{shown}\"")).detail(error))?;

@@ -19,6 +19,38 @@ const UNLIMITED: Duration = Duration::from_secs(86_400);
 /// Where Debian's libpq looks when `PGSYSCONFDIR` isn't set.
 const SYSTEM_FOLDER: &str = "/etc/postgresql-common";
 
+/// What a program of libpq's needs to be told to connect as safely: everything but where, as whom and what for.
+const HANDED_ON: [&str; 18] = [
+    "sslmode",
+    "sslnegotiation",
+    "sslcert",
+    "sslkey",
+    "sslcertmode",
+    "sslrootcert",
+    "sslcrl",
+    "sslcrldir",
+    "sslsni",
+    "ssl_min_protocol_version",
+    "ssl_max_protocol_version",
+    "channel_binding",
+    "passfile",
+    "keepalives",
+    "keepalives_idle",
+    "keepalives_interval",
+    "keepalives_count",
+    "tcp_user_timeout",
+];
+
+/// Returns the first major whose libpq knows a keyword.
+pub fn known_since(keyword: &str) -> u32 {
+    match keyword {
+        "sslnegotiation" => 17,
+        "sslcertmode" => 16,
+        "sslsni" | "sslcrldir" => 14,
+        _ => 13,
+    }
+}
+
 /// Returns how the local server is reached.
 pub fn local(postgres: &PostgresSettings, verb: &str) -> ConnSettings {
     with_host(Host::Unix(postgres.socket_directory.clone(), postgres.port), postgres, verb)
@@ -124,6 +156,8 @@ fn complete(mut conn: ConnSettings, params: &Params, connection: Connection) -> 
     conn.channel_binding = connection.channel_binding;
     conn.keepalives = connection.keepalives;
     conn.options = text("options").map(str::to_owned);
+    let handed_on = HANDED_ON.iter().filter_map(|name| Some(((*name).to_owned(), text(name)?.to_owned())));
+    conn.handed_on = handed_on.collect();
     if let Some(name) = text("application_name").or_else(|| text("fallback_application_name")) {
         name.clone_into(&mut conn.application_name);
     }

@@ -124,6 +124,30 @@ impl Connector {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).facts.clone()
     }
 
+    /// Shakes hands over a stream whose reads and writes wait by themselves.
+    pub(super) fn handshake_over<S: std::io::Read + std::io::Write>(
+        &self,
+        stream: S,
+    ) -> Result<openssl::ssl::SslStream<S>, TlsError> {
+        let mut ssl = Ssl::new(&self.context)?;
+        if let Some(name) = &self.server_name {
+            ssl.set_hostname(name)?;
+        }
+        let mut stream = openssl::ssl::SslStream::new(ssl, stream)?;
+        if let Err(error) = stream.connect() {
+            return Err(failed(&error, stream.ssl().verify_result()));
+        }
+        self.accept(stream.ssl().peer_certificate().as_deref())?;
+        Ok(stream)
+    }
+
+    /// Refuses a certificate that isn't made out to the expected host.
+    fn accept(&self, certificate: Option<&X509Ref>) -> Result<(), TlsError> {
+        let Some(host) = &self.expected else { return Ok(()) };
+        let names = certificate.map(Names::of);
+        names.ok_or_else(|| TlsError::new("the server has no certificate"))?.check(host)
+    }
+
     async fn handshake(self, stream: Socket) -> Result<Stream, TlsError> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).tried = true;
         let mut ssl = Ssl::new(&self.context)?;
@@ -135,11 +159,7 @@ impl Connector {
             return Err(failed(&error, stream.ssl().verify_result()));
         }
         let certificate = stream.ssl().peer_certificate();
-        if let Some(host) = &self.expected {
-            let names = certificate.as_deref().map(Names::of);
-            let names = names.ok_or_else(|| TlsError::new("the server has no certificate"))?;
-            names.check(host)?;
-        }
+        self.accept(certificate.as_deref())?;
         let facts = TlsFacts {
             protocol: stream.ssl().version_str().to_owned(),
             peer_certificate_not_after: certificate.and_then(|one| unix_seconds(one.not_after())),
@@ -401,7 +421,7 @@ impl postgres::tls::TlsStream for Stream {
 }
 
 /// Returns the digest of the server's certificate that RFC 5929 §4 binds a password exchange to.
-fn end_point(ssl: &SslRef) -> Option<Vec<u8>> {
+pub(super) fn end_point(ssl: &SslRef) -> Option<Vec<u8>> {
     let certificate = ssl.peer_certificate()?;
     let signature = certificate.signature_algorithm().object().nid().signature_algorithms()?;
     let digest = match signature.digest {

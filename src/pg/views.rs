@@ -15,6 +15,10 @@ impl LocalView {
             receiver.latest_end_lsn.map(|end| LastKnown { end, age })
         });
         let standby = facts.standby.as_ref();
+        let seconds = |age: Option<f64>| Duration::try_from_secs_f64(age?.max(0.0)).ok();
+        // Either is an upper bound: a commit that was replayed came from the primary, too.
+        let message = seconds(facts.receiver.as_ref().and_then(|receiver| receiver.last_message_age));
+        let commit = seconds(standby.and_then(|standby| standby.last_transaction_age));
         Self {
             in_recovery: facts.in_recovery,
             system_id: facts.system_id,
@@ -28,6 +32,8 @@ impl LocalView {
             end: facts.end(),
             replayed: standby.and_then(|standby| standby.replay),
             replay_paused: standby.is_some_and(|standby| standby.replay_paused),
+            needs_check: None,
+            last_heard: message.into_iter().chain(commit).min(),
             primary_known: told.or(remembered),
             restore_command: facts.restore_command.as_ref().map(|command| !command.is_empty()),
             configuration: facts.epoch.as_ref().map(Configuration::from),

@@ -7,9 +7,14 @@
 use super::conn::{ConnError, ConnSettings, Host};
 use super::histories::LARGEST;
 use super::lsn::{Lsn, SystemId, Timeline};
+use super::tls::{Connector, TlsError};
 use crate::host::clock::Deadline;
+use crate::settings::libpq::{ChannelBinding as Binding, SslMode};
+use openssl::ssl::SslStream;
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{
+    ChannelBinding, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramSha256,
+};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -184,6 +189,7 @@ pub struct WalSender {
 #[derive(Debug)]
 enum Stream {
     Tcp(TcpStream),
+    Tls(Box<SslStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -223,6 +229,10 @@ impl Stream {
         let left = Some(at_least(deadline));
         match self {
             Self::Tcp(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
+            Self::Tls(stream) => {
+                let stream = stream.get_ref();
+                stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left))
+            }
             Self::Unix(stream) => stream.set_read_timeout(left).and_then(|()| stream.set_write_timeout(left)),
         }
     }
@@ -230,6 +240,7 @@ impl Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.read(buffer),
+            Self::Tls(stream) => stream.read(buffer),
             Self::Unix(stream) => stream.read(buffer),
         }
     }
@@ -237,9 +248,58 @@ impl Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
             Self::Unix(stream) => stream.write(bytes),
         }
     }
+}
+
+/// Whether a connection is to be encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Plain,
+    IfOffered,
+    Encrypted,
+}
+
+/// The code of an `SSLRequest`, after its length.
+const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f];
+
+/// Asks the server for TLS and shakes hands; returns the stream as it was when none is offered and none is needed.
+fn encrypted(
+    mut stream: Stream,
+    settings: &ConnSettings,
+    wish: Wish,
+    deadline: Deadline,
+) -> Result<Stream, ConnError> {
+    let place = settings.host.to_string();
+    let failed = |error: &io::Error| classify(error, &place);
+    if !settings.tls.direct {
+        // One octet, no more: what came after it unencrypted would be somebody else's.
+        let mut answer = [0];
+        stream.limit(deadline).map_err(|error| failed(&error))?;
+        let sent = stream.write(&SSL_REQUEST).map_err(|error| failed(&error))?;
+        let got = stream.read(&mut answer).map_err(|error| failed(&error))?;
+        match (sent, got, answer) {
+            (8, 1, [b'S']) => {}
+            (8, 1, [b'N']) if wish == Wish::IfOffered => return Ok(stream),
+            (8, 1, [b'N']) => return Err(ConnError::Tls(format!("{place} offers no TLS"))),
+            _ => return Err(ConnError::Lost(format!("{place} doesn't answer the request for TLS"))),
+        }
+    }
+    let Stream::Tcp(socket) = stream else { return Ok(stream) };
+    let name = settings.tls_name.clone().or_else(|| match &settings.host {
+        Host::Tcp(ip, _) => Some(ip.to_string()),
+        Host::Name(name, _) => Some(name.clone()),
+        Host::Unix(..) => None,
+    });
+    let wrong = |error: TlsError| ConnError::Tls(format!("{place}: {error}"));
+    let connector =
+        Connector::new(&settings.tls, settings.home.as_deref(), name.as_deref()).map_err(wrong)?;
+    let left = Some(at_least(deadline));
+    let limited = socket.set_read_timeout(left).and_then(|()| socket.set_write_timeout(left));
+    limited.map_err(|error| failed(&error))?;
+    Ok(Stream::Tls(Box::new(connector.handshake_over(socket).map_err(wrong)?)))
 }
 
 /// A socket takes no zero for a time.
@@ -248,11 +308,36 @@ fn at_least(deadline: Deadline) -> Duration {
 }
 
 impl WalSender {
-    /// Connects for physical replication and logs in; without TLS, with trust, MD5 or SCRAM.
+    /// Connects for physical replication and logs in: with TLS as `sslmode` says, with trust, MD5 or SCRAM.
     pub fn connect(settings: &ConnSettings, deadline: Deadline) -> Result<Self, ConnError> {
         let deadline = deadline.within(settings.connect_timeout);
+        if let Some(flaw) = &settings.flaw {
+            return Err(ConnError::Settings(flaw.clone()));
+        }
+        let attempt = |tls| Self::attempt(settings, tls, deadline);
+        if matches!(settings.host, Host::Unix(..)) {
+            return attempt(Wish::Plain);
+        }
+        match settings.tls.mode {
+            SslMode::Disable => attempt(Wish::Plain),
+            SslMode::Allow => match attempt(Wish::Plain) {
+                Err(ConnError::Auth(_)) => attempt(Wish::Encrypted),
+                other => other,
+            },
+            SslMode::Prefer => match attempt(Wish::IfOffered) {
+                Err(ConnError::Auth(_) | ConnError::Tls(_)) => attempt(Wish::Plain),
+                other => other,
+            },
+            SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull => attempt(Wish::Encrypted),
+        }
+    }
+
+    fn attempt(settings: &ConnSettings, wish: Wish, deadline: Deadline) -> Result<Self, ConnError> {
         let place = settings.host.to_string();
-        let stream = Stream::open(&settings.host, deadline).map_err(|error| classify(&error, &place))?;
+        let mut stream = Stream::open(&settings.host, deadline).map_err(|error| classify(&error, &place))?;
+        if wish != Wish::Plain {
+            stream = encrypted(stream, settings, wish, deadline)?;
+        }
         let mut sender = Self { stream, place, inbox: Vec::new() };
         sender.send(&startup(settings), deadline)?;
         sender.login(settings, deadline)?;
@@ -325,13 +410,11 @@ impl WalSender {
                     self.send(&framed(Some(b'p'), &body), deadline)?;
                 }
                 Message::Sasl(mechanisms) => {
-                    if !mechanisms.iter().any(|name| name == SCRAM_SHA_256) {
-                        return Err(ConnError::Auth(format!("{} offers no SCRAM-SHA-256", self.place)));
-                    }
-                    let begun = ScramSha256::new(password.ok_or_else(wanted)?, ChannelBinding::unsupported());
+                    let (mechanism, binding) = self.mechanism(&mechanisms, settings.channel_binding)?;
+                    let begun = ScramSha256::new(password.ok_or_else(wanted)?, binding);
                     let first = begun.message();
                     let length = u32::try_from(first.len()).unwrap_or(u32::MAX).to_be_bytes();
-                    let body = [SCRAM_SHA_256.as_bytes(), &[0], length.as_slice(), first].concat();
+                    let body = [mechanism.as_bytes(), &[0], length.as_slice(), first].concat();
                     proved = false;
                     self.send(&framed(Some(b'p'), &body), deadline)?;
                     scram = Some(begun);
@@ -359,6 +442,15 @@ impl WalSender {
                     return Err(ConnError::Auth(message));
                 }
                 Message::Failed { state, message } => return Err(refusal(state, message)),
+                Message::LoggedIn
+                    if settings.channel_binding == Binding::Require
+                        && !bound(scram.is_some(), &self.stream) =>
+                {
+                    return Err(ConnError::Auth(format!(
+                        "{} let this role in without a password exchange bound to the connection",
+                        self.place
+                    )));
+                }
                 Message::LoggedIn if !proved => {
                     return Err(ConnError::Auth(format!(
                         "{} didn't prove that it is the server",
@@ -371,6 +463,34 @@ impl WalSender {
             }
         }
         Err(self.nonsense("its login doesn't end"))
+    }
+
+    /// Chooses how the password is proved: bound to the encrypted connection where both sides can.
+    fn mechanism(
+        &self,
+        offered: &[String],
+        wish: Binding,
+    ) -> Result<(&'static str, ChannelBinding), ConnError> {
+        let offers = |name: &str| offered.iter().any(|offered| offered == name);
+        let end_point = match &self.stream {
+            Stream::Tls(stream) => super::tls::end_point(stream.ssl()),
+            Stream::Tcp(_) | Stream::Unix(_) => None,
+        };
+        let encrypted = matches!(self.stream, Stream::Tls(_));
+        match end_point.filter(|_| wish != Binding::Disable) {
+            Some(end_point) if offers(SCRAM_SHA_256_PLUS) => {
+                Ok((SCRAM_SHA_256_PLUS, ChannelBinding::tls_server_end_point(end_point)))
+            }
+            _ if wish == Binding::Require => {
+                Err(ConnError::Auth(format!("{} offers no channel binding", self.place)))
+            }
+            _ if !offers(SCRAM_SHA_256) => {
+                Err(ConnError::Auth(format!("{} offers no SCRAM-SHA-256", self.place)))
+            }
+            // "We could have, and you didn't offer it": so that nobody in between can hide the offer.
+            Some(_) if encrypted => Ok((SCRAM_SHA_256, ChannelBinding::unrequested())),
+            _ => Ok((SCRAM_SHA_256, ChannelBinding::unsupported())),
+        }
     }
 
     fn send(&mut self, mut bytes: &[u8], deadline: Deadline) -> Result<(), ConnError> {
@@ -407,6 +527,11 @@ impl WalSender {
     fn nonsense(&self, what: &str) -> ConnError {
         ConnError::Lost(format!("{}: {what}", self.place))
     }
+}
+
+/// Whether a password was proved over an encrypted connection; [`WalSender::mechanism`] binds it to that.
+const fn bound(scram: bool, stream: &Stream) -> bool {
+    scram && matches!(stream, Stream::Tls(_))
 }
 
 fn startup(settings: &ConnSettings) -> Vec<u8> {

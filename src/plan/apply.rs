@@ -18,6 +18,7 @@ use crate::pg::histories::{self, Stored};
 use crate::pg::local::LocalServer;
 use crate::pg::promote::{self, Promoted, Recorded};
 use crate::pg::server::{StopReport, Stopped};
+use crate::pg::setting;
 use crate::rebuild::work::Work;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
@@ -235,6 +236,8 @@ impl World {
             }
             Step::ClearIntent => {
                 self.server()?.clear_intent()?;
+                // A fenced server came this far because somebody said that its data is the right one.
+                self.server()?.clear_needs_check()?;
                 Ok(Applied { changed: false, detail: None })
             }
             Step::StopServer { fast, immediate } => {
@@ -257,6 +260,16 @@ impl World {
                 self.server()?.write_needs_check(mark)?;
                 Ok(Applied::changed(crate::pg::local::NEEDS_CHECK_FILE))
             }
+            Step::SuspendRestore => self.suspend_restore(deadline),
+            Step::ResumeRestore => {
+                let server = self.server()?;
+                let Some(saved) = server.read_suspended()? else {
+                    return Ok(Applied::unchanged("it isn't suspended"));
+                };
+                setting::put_back(server.session(deadline)?, &saved, deadline)?;
+                server.clear_suspended()?;
+                Ok(Applied::changed(saved.value.unwrap_or_else(|| "it isn't set by ALTER SYSTEM".to_owned())))
+            }
             Step::WriteHistory { timeline, folder, content } => {
                 match histories::store(folder, *timeline, content)? {
                     Stored::Written => Ok(Applied::changed(format!("{} octets", content.len()))),
@@ -264,6 +277,20 @@ impl World {
                 }
             }
         }
+    }
+
+    fn suspend_restore(&mut self, deadline: Deadline) -> Result<Applied> {
+        let server = self.server()?;
+        let Some(saved) = promote::restore_command_to_suspend(server.session(deadline)?, deadline)? else {
+            return Ok(Applied::unchanged("it isn't set"));
+        };
+        // Written down first: whoever finds it may put it back.
+        server.write_suspended(&saved)?;
+        if let Err(error) = promote::suspend_restore_command(server.session(deadline)?, &saved, deadline) {
+            server.clear_suspended()?;
+            return Err(error);
+        }
+        Ok(Applied::changed("until the promotion is over"))
     }
 
     /// Carries out a step that asks the voters or is about them.

@@ -6,7 +6,9 @@
 use super::step::{Intent, NeedsCheck};
 use super::{Plan, Step};
 use crate::pg::epoch::Term;
+use crate::pg::lsn::Timeline;
 use crate::units::InterfaceAddress;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// One virtual IP as it should be on this node.
@@ -111,6 +113,49 @@ pub fn promote(facts: &Promotion) -> Plan {
     );
     promotion_steps(&mut plan, facts);
     finish_promotion(&mut plan, facts);
+    plan
+}
+
+/// What goes before and after a promotion where it is known or asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Around {
+    /// The history files of the peers: timeline, content, and whether the same one is there already. With them in
+    /// place the server makes a timeline that none of them has.
+    pub histories: Vec<(Timeline, Vec<u8>, bool)>,
+    /// Where they belong: `pg_wal`.
+    pub pg_wal: PathBuf,
+    /// Whether `restore_command` is to be suspended.
+    pub suspend_restore: bool,
+    /// Whether it is suspended, by this plan or by a run that was cut short.
+    pub resume_restore: bool,
+}
+
+/// Adds what goes around a promotion to the plan of `pg promote` or of a failover.
+#[must_use]
+pub fn around(mut plan: Plan, around: &Around) -> Plan {
+    let items = std::mem::take(&mut plan.items);
+    for (timeline, content, there) in &around.histories {
+        let step = Step::WriteHistory {
+            timeline: *timeline,
+            folder: around.pg_wal.clone(),
+            content: content.clone(),
+        };
+        plan.step(step, there.then(|| "the same file is there".to_owned()));
+    }
+    for item in items {
+        let promotes = matches!(item.step, Step::Promote { .. }) && item.need == super::Need::Needed;
+        let ends = matches!(item.step, Step::ClearIntent);
+        if promotes && around.suspend_restore {
+            plan.needed(Step::SuspendRestore);
+        }
+        plan.items.push(item);
+        if ends && around.resume_restore {
+            plan.needed(Step::ResumeRestore);
+        }
+    }
+    if around.resume_restore && !plan.items.iter().any(|item| item.step == Step::ResumeRestore) {
+        plan.needed(Step::ResumeRestore);
+    }
     plan
 }
 
@@ -345,6 +390,35 @@ mod tests {
             ["record-intent", "promote", "record-epoch", "protect-start", "add-address", "announce"]
         );
         assert_eq!(names(&settle(&promotion())), ["ensure-slots", "clear-intent", "checkpoint"]);
+    }
+
+    #[test]
+    fn histories_come_first_and_the_archive_is_left_alone_only_for_the_promotion() {
+        let facts = Around {
+            histories: vec![(Timeline::FIRST, Vec::new(), true)],
+            pg_wal: "/data/pg_wal".into(),
+            suspend_restore: true,
+            resume_restore: true,
+        };
+        assert_eq!(
+            names(&around(promote(&promotion()), &facts)),
+            [
+                "write-history",
+                "record-intent",
+                "suspend-restore",
+                "promote",
+                "record-epoch",
+                "protect-start",
+                "ensure-slots",
+                "clear-intent",
+                "resume-restore",
+                "checkpoint"
+            ]
+        );
+        let left = Around { resume_restore: true, ..Around::default() };
+        let done = Promotion { in_recovery: false, epoch_recorded: true, slots: vec![], ..promotion() };
+        assert_eq!(names(&around(promote(&done), &left)).last(), Some(&"resume-restore"));
+        assert_eq!(around(promote(&promotion()), &Around::default()), promote(&promotion()));
     }
 
     #[test]

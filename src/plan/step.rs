@@ -132,6 +132,10 @@ pub enum Step {
         #[serde(skip)]
         content: Vec<u8>,
     },
+    /// Takes `restore_command` away for the time of the promotion, which would wait for it three times.
+    SuspendRestore,
+    /// Puts `restore_command` back as it was.
+    ResumeRestore,
     /// One of the steps of a rebuild.
     #[serde(untagged)]
     Rebuild(RebuildStep),
@@ -194,6 +198,8 @@ impl Step {
             Self::Rebuild(step) => step.name(),
             Self::MarkNeedsCheck(_) => "mark-needs-check",
             Self::WriteHistory { .. } => "write-history",
+            Self::SuspendRestore => "suspend-restore",
+            Self::ResumeRestore => "resume-restore",
         }
     }
 
@@ -205,6 +211,8 @@ impl Step {
                 | Self::EnsureSlots { .. }
                 | Self::Checkpoint
                 | Self::ClearIntent
+                | Self::SuspendRestore
+                | Self::ResumeRestore
                 | Self::Repoint { .. }
                 | Self::ConfirmTerm { .. }
         )
@@ -284,6 +292,10 @@ impl fmt::Display for Step {
             Self::WriteHistory { timeline, folder, .. } => {
                 write!(f, "write {} into {}", timeline.history_file_name(), folder.display())
             }
+            Self::SuspendRestore => {
+                f.write_str("suspend restore_command, which the promotion would wait for")
+            }
+            Self::ResumeRestore => f.write_str("put restore_command back"),
         }
     }
 }

@@ -40,12 +40,15 @@ impl std::fmt::Display for Start {
 }
 
 impl Start {
-    /// Finds out who starts the server of a data directory.
-    pub fn detect(own: Option<&str>, data: &Path, major: u32) -> Self {
+    /// Finds out who starts the server of a data directory; a running one (its process id) tells its unit itself.
+    pub fn detect(own: Option<&str>, data: &Path, major: u32, running: Option<u32>) -> Self {
         if let Some(command) = own {
             return Self::Own(command.to_owned());
         }
-        debian(data, major).or_else(|| unit(data, major)).unwrap_or(Self::PgCtl)
+        debian(data, major)
+            .or_else(|| running.and_then(unit_of))
+            .or_else(|| unit(data, major))
+            .unwrap_or(Self::PgCtl)
     }
 
     /// Returns the configuration file, where it isn't in the data directory.
@@ -54,6 +57,42 @@ impl Start {
             Self::Cluster { config_file, .. } => Some(config_file),
             _ => None,
         }
+    }
+
+    /// Returns how the server is stopped, in words.
+    pub fn stop_words(&self, own: Option<&str>) -> String {
+        match (own, self) {
+            (Some(own), _) => own.to_owned(),
+            (None, Self::Cluster { major, name, .. }) => format!("pg_ctlcluster {major} {name} stop -m fast"),
+            (None, Self::Unit(unit)) => format!("systemctl stop {unit}"),
+            (None, Self::Own(_) | Self::PgCtl) => "pg_ctl stop -m fast".to_owned(),
+        }
+    }
+
+    /// Asks whoever starts the server to stop it, so that it doesn't start it again; the caller sees to it that it is
+    /// stopped.
+    pub fn stop(&self, own: Option<&str>, deadline: Deadline) -> Result<()> {
+        let words = self.stop_words(own);
+        let mut command = match (own, self) {
+            (None, Self::Own(_) | Self::PgCtl) => return Ok(()),
+            (Some(line), _) => {
+                let mut command = Command::new("sh");
+                command.args(["-c", line]);
+                command
+            }
+            (None, _) => {
+                let mut parts = words.split(' ');
+                let mut command = Command::new(parts.next().unwrap_or_default());
+                command.args(parts);
+                command
+            }
+        };
+        command.current_dir("/");
+        let output = process::run(command, deadline)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Error::failed(format!("\"{words}\" failed")).detail(output.complaint()))
     }
 
     /// Starts the server; returns whether it had to be.
@@ -118,6 +157,24 @@ fn debian(data: &Path, major: u32) -> Option<Start> {
     })
 }
 
+/// Returns the unit of systemd that a process belongs to, when it is a service of the system.
+fn unit_of(pid: u32) -> Option<Start> {
+    if !Path::new("/run/systemd/system").exists() {
+        return None;
+    }
+    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    service_in(&text).map(|unit| Start::Unit(unit.to_owned()))
+}
+
+/// Finds the service in the text of `/proc/PID/cgroup`; a shell's or a user's scope is none.
+fn service_in(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let path = line.splitn(3, ':').nth(2)?.strip_prefix("/system.slice/")?;
+        let unit = path.split('/').find(|part| part.ends_with(".service"))?;
+        unit.contains("postgres").then_some(unit)
+    })
+}
+
 fn unit(data: &Path, major: u32) -> Option<Start> {
     if !Path::new("/run/systemd/system").exists() {
         return None;
@@ -131,4 +188,28 @@ fn unit(data: &Path, major: u32) -> Option<Start> {
         let same = std::fs::canonicalize(own).ok()? == data;
         same.then_some(Start::Unit(unit))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_running_server_tells_its_unit() {
+        let unit = service_in;
+        assert_eq!(unit("0::/system.slice/postgresql-15.service\n"), Some("postgresql-15.service"));
+        let nested = "0::/system.slice/system-postgresql.slice/postgresql@15-main.service\n";
+        assert_eq!(unit(nested), Some("postgresql@15-main.service"));
+        assert_eq!(unit("1:name=systemd:/system.slice/ssh.service\n0::/user.slice/a.scope\n"), None);
+        assert_eq!(unit("0::/system.slice/pgbaton.service\n"), None);
+        assert_eq!(unit(""), None);
+    }
+
+    #[test]
+    fn a_stop_is_said_in_the_words_of_whoever_started_it() {
+        let unit = Start::Unit("postgresql.service".to_owned());
+        assert_eq!(unit.stop_words(None), "systemctl stop postgresql.service");
+        assert_eq!(unit.stop_words(Some("x stop")), "x stop");
+        assert_eq!(Start::PgCtl.stop_words(None), "pg_ctl stop -m fast");
+    }
 }

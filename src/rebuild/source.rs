@@ -10,6 +10,7 @@ use crate::pg::history::History;
 use crate::pg::lsn::{Lsn, Timeline};
 use crate::pg::sql::literal;
 use crate::promotion::rules::Configuration;
+use crate::settings::libpq::SslMode;
 use serde::Deserialize;
 
 /// A connection to the primary, opened when it is needed.
@@ -155,19 +156,35 @@ impl SourceServer {
     }
 
     /// Returns how libpq reaches it, as keywords.
-    pub fn conninfo(&self) -> super::conf::ConnInfo {
+    pub fn conninfo(&self, major: u32) -> super::conf::ConnInfo {
         let mut info = super::conf::ConnInfo::default();
-        self.point(&mut info);
+        self.point(&mut info, major);
         info
     }
 
     /// Makes a connection string lead to it.
-    pub fn point(&self, info: &mut super::conf::ConnInfo) {
+    ///
+    /// What protects the connection is handed on as far as this major's libpq knows it; what the string says itself
+    /// stays.
+    pub fn point(&self, info: &mut super::conf::ConnInfo, major: u32) {
         info.remove("hostaddr");
         match &self.conn.host {
             Host::Tcp(ip, _) => info.set("host", &ip.to_string()),
             Host::Name(name, _) => info.set("host", name),
             Host::Unix(folder, _) => info.set("host", &folder.to_string_lossy()),
+        }
+        // A certificate that is made out to a name is checked by that name, wherever the server is.
+        if let (Host::Tcp(ip, _), Some(name), SslMode::VerifyFull) =
+            (&self.conn.host, &self.conn.tls_name, self.conn.tls.mode)
+            && *name != ip.to_string()
+        {
+            info.set("host", name);
+            info.set("hostaddr", &ip.to_string());
+        }
+        for (name, value) in &self.conn.handed_on {
+            if info.get(name).is_none() && crate::pg::target::known_since(name) <= major {
+                info.set(name, value);
+            }
         }
         info.set("port", &self.conn.host.port().to_string());
         if info.get("user").is_none() {

@@ -11,7 +11,10 @@ use std::path::PathBuf;
 #[serde(tag = "step", rename_all = "kebab-case")]
 pub enum RebuildStep {
     /// Stops the standby that runs but doesn't follow.
-    StopStandby,
+    StopStandby {
+        /// How.
+        how: String,
+    },
     /// Marks the node unfit to vote, before the first byte of its data goes.
     MarkUnfit,
     /// Lists the transactions that will be lost, copies their WAL and the node's own configuration.
@@ -96,7 +99,7 @@ impl RebuildStep {
     /// Returns the stable name of this kind of step.
     pub const fn name(&self) -> &'static str {
         match self {
-            Self::StopStandby => "stop-standby",
+            Self::StopStandby { .. } => "stop-standby",
             Self::MarkUnfit => "mark-unfit",
             Self::SaveLosses { .. } => "save-losses",
             Self::FetchHistory { .. } => "fetch-history",
@@ -119,7 +122,7 @@ impl RebuildStep {
 impl fmt::Display for RebuildStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::StopStandby => f.write_str("stop the standby"),
+            Self::StopStandby { how } => write!(f, "stop the standby: {how}"),
             Self::MarkUnfit => f.write_str("mark it unfit to vote: what it holds is about to go"),
             Self::SaveLosses { kept, .. } => {
                 write!(f, "save what will be lost, and the configuration, to {}", kept.display())
@@ -174,6 +177,8 @@ pub struct Outline {
     pub bytes: u64,
     /// How the server is started.
     pub start: String,
+    /// How the server is stopped.
+    pub stop: String,
     /// Whether the old data is removed at the end.
     pub drop_old: bool,
     /// What an earlier run that was cut short has done already.
@@ -210,7 +215,7 @@ pub fn plan(verdict: &Verdict, outline: &Outline) -> Plan {
     }
     let mut steps = Vec::new();
     if matches!(outline.state, Some(State::Running | State::Streaming)) {
-        steps.push(RebuildStep::StopStandby);
+        steps.push(RebuildStep::StopStandby { how: outline.stop.clone() });
     }
     let save = RebuildStep::SaveLosses { kept: outline.kept.clone(), fork: verdict.fork };
     let ensure = RebuildStep::EnsureSlot { slot: slot.clone(), source: source.clone() };

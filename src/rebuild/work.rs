@@ -56,10 +56,14 @@ pub struct Work {
     pub own_place: Option<(u16, PathBuf)>,
     /// What was here.
     pub data: Option<Data>,
+    /// The major version.
+    pub major: u32,
     /// The size of a WAL segment.
     pub segment_size: u64,
     /// How the server is started.
     pub start: Start,
+    /// The operator's command that stops it.
+    pub stop_command: Option<String>,
     /// How far an earlier run got, and what is exchanged.
     pub journal: Journal,
     /// `pg_basebackup --max-rate`.
@@ -89,8 +93,14 @@ impl Work {
     /// Carries out one step; returns whether it changed anything, and a fact about it.
     pub fn apply(&mut self, step: &RebuildStep, deadline: Deadline) -> Done {
         match step {
-            RebuildStep::StopStandby => {
-                let stopped = self.directory()?.stop(StopMode::Fast, deadline)?;
+            RebuildStep::StopStandby { .. } => {
+                let asked = self.start.stop(self.stop_command.as_deref(), deadline);
+                // Whatever came of asking: it must not run on.
+                let data = self.directory()?;
+                let stopped = data.stop(StopMode::Fast, deadline)? || asked.is_ok();
+                if data.postmaster()?.is_some() {
+                    asked?;
+                }
                 Ok((stopped, None))
             }
             RebuildStep::MarkUnfit => self.mark_unfit(),
@@ -219,7 +229,7 @@ impl Work {
     }
 
     fn rewind_command(&self, dry_run: bool) -> Command {
-        let mut info = self.source.conninfo();
+        let mut info = self.source.conninfo(self.major);
         info.set("dbname", &self.source.conn.dbname);
         info.set("application_name", "pgbaton/rewind");
         info.set("options", "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0");
@@ -318,7 +328,7 @@ impl Work {
             place::remove(&one.new)?;
             self.place.make(&one.new)?;
         }
-        let mut info = self.source.conninfo();
+        let mut info = self.source.conninfo(self.major);
         info.set("application_name", "pgbaton/copy");
         info.set("options", "-c statement_timeout=0");
         let mut command = self.tools.command("pg_basebackup");
@@ -457,7 +467,7 @@ impl Work {
             from(&read(&file).ok()?)
         };
         let mut info = from(&text).or_else(in_file).unwrap_or_default();
-        self.source.point(&mut info);
+        self.source.point(&mut info, self.major);
         info.set("application_name", &self.node);
         // What pg_basebackup and pg_rewind leave behind was meant for them.
         for name in ["options", "dbname", "fallback_application_name", "replication"] {

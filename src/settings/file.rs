@@ -130,6 +130,8 @@ struct RawPostgres {
     stop_timeout: Value<String>,
     promote_timeout: Value<String>,
     connect_timeout: Value<String>,
+    start_command: Value<String>,
+    stop_command: Value<String>,
     conninfo: Value<String>,
 }
 
@@ -139,6 +141,7 @@ struct RawGuard {
     availability: Value<String>,
     ask_timeout: Value<String>,
     max_lag: Value<String>,
+    max_silence: Value<String>,
     fence: Value<String>,
     fence_command: Value<String>,
     fence_timeout: Value<String>,
@@ -505,6 +508,8 @@ impl Check {
             connect_timeout: self
                 .above_zero("connect_timeout", raw.connect_timeout)
                 .unwrap_or(base.connect_timeout),
+            start_command: self.text("start_command", raw.start_command),
+            stop_command: self.text("stop_command", raw.stop_command),
             conninfo: self.conninfo(raw.conninfo),
             tls_name: None,
         };
@@ -535,6 +540,7 @@ impl Check {
                 .unwrap_or(defaults.availability),
             ask_timeout: self.above_zero("ask_timeout", raw.ask_timeout).unwrap_or(defaults.ask_timeout),
             max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
+            max_silence: self.above_zero("max_silence", raw.max_silence),
             fence,
             fence_command: self.text("fence_command", raw.fence_command),
             fence_timeout: self

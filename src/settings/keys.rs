@@ -5,6 +5,7 @@
 
 mod instance;
 mod notify;
+mod postgres;
 mod replication;
 mod track;
 
@@ -364,100 +365,7 @@ pub const SECTIONS: &[Section] = &[
             },
         ],
     },
-    Section {
-        name: "postgres",
-        repeated: false,
-        doc: "PostgreSQL on the nodes. Without this table pgbaton elects and moves the address only.",
-        keys: &[
-            Key {
-                name: "data_directory",
-                form: Form::Path,
-                default: Default::Found("must be given here or for each node"),
-                example: "\"/var/lib/postgresql/15/main\"",
-                doc: "The data directory.",
-            },
-            Key {
-                name: "bin_directory",
-                form: Form::Path,
-                default: Default::Found("looked for by the version of the data directory"),
-                example: "\"/usr/lib/postgresql/15/bin\"",
-                doc: "Where pg_ctl and pg_controldata of this version are.",
-            },
-            Key {
-                name: "port",
-                form: Form::Integer(1, 65535),
-                default: Default::Value("5432"),
-                example: "5432",
-                doc: "The port of the server.",
-            },
-            Key {
-                name: "socket_directory",
-                form: Form::Path,
-                default: Default::Value("\"/var/run/postgresql\""),
-                example: "\"/var/run/postgresql\"",
-                doc: "The directory of the Unix socket, for connections on the same machine.",
-            },
-            Key {
-                name: "user",
-                form: Form::Text,
-                default: Default::Value("\"postgres\""),
-                example: "\"postgres\"",
-                doc: "The role for connections, to the own server and to those of the others.",
-            },
-            Key {
-                name: "database",
-                form: Form::Text,
-                default: Default::Value("\"postgres\""),
-                example: "\"postgres\"",
-                doc: "The database to connect to.",
-            },
-            Key {
-                name: "probe_interval",
-                form: Form::Duration,
-                default: Default::Value("\"500ms\""),
-                example: "\"500ms\"",
-                doc: "The time between two health probes over SQL. The death of the server is noticed at \
-                      once without them; a probe finds a server that hangs.",
-            },
-            Key {
-                name: "probe_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"2s\""),
-                example: "\"2s\"",
-                doc: "How long a probe may take before the server counts as hung.",
-            },
-            Key {
-                name: "stop_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"5s\""),
-                example: "\"5s\"",
-                doc: "How long a fast stop may take before an immediate one, and that before SIGKILL.",
-            },
-            Key {
-                name: "promote_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"30s\""),
-                example: "\"30s\"",
-                doc: "How long a promotion may take until the server is writable.",
-            },
-            Key {
-                name: "connect_timeout",
-                form: Form::Duration,
-                default: Default::Value("\"1s\""),
-                example: "\"1s\"",
-                doc: "How long one connection attempt may take, until the server has answered.",
-            },
-            Key {
-                name: "conninfo",
-                form: Form::Text,
-                default: Default::Found("what libpq's variables for TLS and passwords say"),
-                example: "\"sslmode=verify-full sslrootcert=/etc/pgbaton/root.crt\"",
-                doc: "More connection parameters, as libpq writes them, for every connection to the own server \
-                      and to those of the others. Host, port, role and database have keys of their own; a \
-                      password belongs into a password file. See CONNECTIONS in pgbaton(8).",
-            },
-        ],
-    },
+    postgres::SECTION,
     Section {
         name: "guard",
         repeated: false,
@@ -485,6 +393,14 @@ pub const SECTIONS: &[Section] = &[
                 default: Default::Found("no limit"),
                 example: "\"16MB\"",
                 doc: "The most write-ahead log that a standby may lack and still be promoted.",
+            },
+            Key {
+                name: "max_silence",
+                form: Form::Duration,
+                default: Default::Found("no limit"),
+                example: "\"30s\"",
+                doc: "The longest time since a standby last received anything from the primary after which it may \
+                      still be promoted. Longer than the failover itself takes: its clock runs while the primary is dead.",
             },
             Key {
                 name: "fence",

@@ -222,6 +222,10 @@ pub struct PostgresSettings {
     pub promote_timeout: Duration,
     /// How long a connection attempt may take, until the server has answered.
     pub connect_timeout: Duration,
+    /// The shell command that starts the server; `None`: the service manager's or `pg_ctl`.
+    pub start_command: Option<String>,
+    /// The shell command that stops the server in order; `None`: the service manager's or `pg_ctl`.
+    pub stop_command: Option<String>,
     /// More connection parameters: TLS, timeouts, options; never where the server is.
     pub conninfo: Params,
     /// The host name in the server's certificate, if that isn't the address.
@@ -243,6 +247,8 @@ impl PostgresSettings {
             stop_timeout: Duration::from_secs(5),
             promote_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
+            start_command: None,
+            stop_command: None,
             conninfo: Params::default(),
             tls_name: None,
         }
@@ -258,6 +264,8 @@ pub struct GuardSettings {
     pub ask_timeout: Duration,
     /// The most write-ahead log that may be missing, in bytes; `None`: no limit.
     pub max_lag: Option<u64>,
+    /// The longest time since a standby heard of its primary; `None`: no limit.
+    pub max_silence: Option<Duration>,
     /// How the death of a silent node is made sure of.
     pub fence: Fence,
     /// The command that does it, with `fence = "command"`.
@@ -283,6 +291,7 @@ impl Default for GuardSettings {
             availability: Availability::Hold,
             ask_timeout: Duration::from_millis(200),
             max_lag: None,
+            max_silence: None,
             fence: Fence::None,
             fence_command: None,
             fence_timeout: Duration::from_secs(15),

@@ -85,7 +85,7 @@ fn every_key_of_the_template_may_be_uncommented() {
         if of_comment || line.starts_with("track_") {
             continue;
         }
-        if line.starts_with(' ') || line.starts_with("preempt_delay") {
+        if line.starts_with(' ') || line.starts_with("preempt_delay") || line.starts_with("fence_command") {
             continue;
         }
         let text = keys::template().replacen(&format!("#{line}\n"), &format!("{line}\n"), 1);

@@ -8,6 +8,7 @@ use crate::host::clock::Deadline;
 use crate::pg::conn::{ConnError, ConnSettings, Session};
 use crate::pg::facts;
 use crate::pg::gates::LocalView;
+use crate::pg::local;
 use crate::pg::server::DataDirectory;
 use crate::promotion::supervisor::Local;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -16,6 +17,8 @@ use std::time::Duration;
 /// What the watch needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The node's name.
+    pub node: String,
     /// Where the local server listens.
     pub conn: ConnSettings,
     /// Its data directory.
@@ -124,7 +127,10 @@ impl Watcher {
             return Err(ConnError::Timeout("no session".to_owned()));
         };
         let facts = facts::observe(session, deadline)?;
-        let view = Box::new(LocalView::from_facts(&facts, None));
+        let mut view = Box::new(LocalView::from_facts(&facts, None));
+        let mark = local::needs_check(&self.config.data_directory, &self.config.node);
+        // What can't be looked at is no reason to stay down; `cluster status` looks, too.
+        view.needs_check = mark.ok().flatten().map(|mark| mark.reason);
         Ok(if facts.in_recovery { Local::Standby(view) } else { Local::Primary(view) })
     }
 }

@@ -15,7 +15,7 @@ fn fence(cluster: &Cluster, more: &[&str]) -> (Value, i32) {
 }
 
 #[test]
-fn a_fenced_primary_is_gone_and_comes_back_only_as_a_standby() {
+pub(crate) fn a_fenced_primary_is_gone_and_comes_back_only_as_a_standby() {
     let primary = Cluster::primary("n1");
     let (planned, code) = fence(&primary, &["--dry-run"]);
     assert_eq!((planned["changed"].as_bool(), code), (Some(true), 0));

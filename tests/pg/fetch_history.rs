@@ -14,7 +14,7 @@ fn two() -> Timeline {
 }
 
 #[test]
-fn the_replication_protocol_tells_who_a_server_is_and_gives_the_file_s_own_octets() {
+pub(crate) fn the_replication_protocol_tells_who_a_server_is_and_gives_the_file_s_own_octets() {
     let primary = Cluster::primary("n1");
     let standby = Cluster::standby_of("n2", &primary);
     let mut sender = WalSender::connect(&standby.settings(), long()).unwrap();
@@ -69,7 +69,7 @@ fn fetch(from: &Cluster, arguments: &[&str]) -> (Value, i32) {
 }
 
 #[test]
-fn a_standby_that_only_restores_from_an_archive_follows_a_failover_by_this_verb_alone() {
+pub(crate) fn a_standby_that_only_restores_from_an_archive_follows_a_failover_by_this_verb_alone() {
     let archive = Folder::new();
     let place = archive.path().display();
     // An archive that never gets a history file.

@@ -1,9 +1,10 @@
 //! Against real servers.
 
 mod facts;
-mod fence;
-mod fetch_history;
+pub(crate) mod fence;
+pub(crate) mod fetch_history;
 mod least_rights;
-mod promote;
+pub(crate) mod promote;
+pub(crate) mod promote_verb;
 mod server;
 mod tls;

@@ -39,7 +39,7 @@ fn simply(session: &mut Session) -> Promoted {
 }
 
 #[test]
-fn a_standby_whose_primary_died_becomes_the_primary_of_a_new_timeline() {
+pub(crate) fn a_standby_whose_primary_died_becomes_the_primary_of_a_new_timeline() {
     let primary = Cluster::primary("n1");
     let standby = Cluster::standby_of("n2", &primary);
     let mut session = standby.session();
@@ -235,7 +235,7 @@ fn a_restore_command_is_taken_away_and_put_back() {
 }
 
 #[test]
-fn an_epoch_counts_only_when_it_is_acknowledged() {
+pub(crate) fn an_epoch_counts_only_when_it_is_acknowledged() {
     let primary = Cluster::primary("n1");
     let soon = || Deadline::after(Duration::from_millis(300));
     assert_eq!(record_epoch(&mut primary.session(), &epoch(1, 1), long()).unwrap(), Recorded::Written);

@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use pgbaton::error::Kind;
 use pgbaton::host::clock::Deadline;
 use pgbaton::pg::control::{self, ClusterState};
-use pgbaton::pg::server::{StartOptions, StopMode, Stopped};
+use pgbaton::pg::server::{DataDirectory, StartOptions, StopMode, Stopped};
 use std::time::Duration;
 
 const AMPLE: Duration = Duration::from_secs(30);
@@ -106,4 +106,15 @@ fn the_logging_process_does_not_count_as_an_orphan_to_be_shot() {
     let report = cluster.data_directory().stop_for_sure(AMPLE, AMPLE).unwrap();
     assert_eq!((report.how, report.killed), (Stopped::Fast, 0));
     assert!(cluster.processes().is_empty());
+}
+
+#[test]
+fn a_major_with_recovery_conf_is_refused_with_the_reason() {
+    let folder = crate::support::pg::Folder::new();
+    for version in ["11", "9.6"] {
+        std::fs::write(folder.path().join("PG_VERSION"), format!("{version}\n")).unwrap();
+        let error = DataDirectory::open(folder.path()).unwrap_err();
+        assert_eq!(error.message(), format!("PostgreSQL {version} isn't supported"));
+        assert!(error.detail_text().unwrap().contains("recovery.conf"));
+    }
 }

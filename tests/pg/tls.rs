@@ -5,6 +5,7 @@ use crate::support::tls::{Identity, Names};
 use pgbaton::host::clock::Deadline;
 use pgbaton::pg::conn::{ConnError, ConnSettings, Session};
 use pgbaton::pg::target;
+use pgbaton::pg::walsender::WalSender;
 use pgbaton::settings::PostgresSettings;
 use pgbaton::settings::libpq;
 use std::path::Path;
@@ -127,6 +128,68 @@ fn home_with(authority: Option<&Identity>) -> Folder {
         authority.write_certificate(&folder.join("root.crt"));
     }
     home
+}
+
+/// A server with a certificate that lets the roles of a rebuild in, encrypted only.
+fn replicating(authority: &Identity) -> Server {
+    let address = own_address();
+    let identity = authority.issue(&Names { common: "node1", dns: &[], addresses: &[&address] });
+    let server = Server::start(address, &Shown::Certificate(&identity), authority);
+    server.cluster.session().execute("ALTER ROLE scram REPLICATION", long()).unwrap();
+    let more = "hostssl replication scram all scram-sha-256\nhostssl replication postgres all trust\n";
+    let file = server.cluster.data().join("pg_hba.conf");
+    std::fs::write(&file, format!("{more}{HBA}")).unwrap();
+    give(&file);
+    server.cluster.ask("SELECT pg_reload_conf()");
+    let probe = settings(&format!("host={} user=postgres sslmode=require", server.address));
+    wait_for("the reload", || WalSender::connect(&probe, long()).is_ok());
+    server
+}
+
+#[test]
+fn the_replication_protocol_is_encrypted_and_its_password_bound_to_that() {
+    let authority = Identity::authority("the authority");
+    let server = replicating(&authority);
+    let (trusting, empty) = (home_with(Some(&authority)), home_with(None));
+    let conninfo = |more: &str| format!("host={} user=scram password=se:cret {more}", server.address);
+    for more in
+        ["sslmode=verify-full channel_binding=require", "sslmode=verify-ca", "", "channel_binding=disable"]
+    {
+        let settings = settings_at(&conninfo(more), Some(trusting.path()));
+        let mut sender =
+            WalSender::connect(&settings, long()).unwrap_or_else(|error| panic!("{more}: {error}"));
+        assert_eq!(sender.identify(long()).unwrap().timeline.get(), 1);
+    }
+    let stranger = home_with(Some(&Identity::authority("a stranger")));
+    for (home, more) in [(&empty, "sslmode=verify-ca"), (&stranger, "sslmode=verify-full")] {
+        let settings = settings_at(&conninfo(more), Some(home.path()));
+        let error = WalSender::connect(&settings, long()).unwrap_err();
+        assert!(matches!(error, ConnError::Tls(_)), "{more}: {error:?}");
+    }
+    let plain = settings_at(&conninfo("sslmode=disable"), None);
+    assert!(matches!(WalSender::connect(&plain, long()).unwrap_err(), ConnError::Auth(_)));
+}
+
+#[test]
+fn a_rebuild_hands_the_parameters_of_its_connection_on() {
+    let authority = Identity::authority("the authority");
+    let server = replicating(&authority);
+    let home = home_with(Some(&authority));
+    let root = home.path().join(".postgresql/root.crt");
+    let node = Cluster::nothing("n2");
+    let mut verb = std::process::Command::new(env!("CARGO_BIN_EXE_pgbaton"));
+    verb.args(["pg", "rebuild-standby", "--json", "--node", "n2", "--user", "postgres", "-p", "5432"]);
+    verb.args(["--source-host", &server.address, "--source-port", "5432", "--bin-directory"]);
+    verb.arg(crate::support::pg::bin_dir()).arg("-D").arg(node.data());
+    verb.arg("--socket-directory").arg(node.sockets());
+    verb.env_remove("PGBATON_CONFIG").env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", &root);
+    let output = verb.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)";
+    assert_eq!(server.cluster.ask(encrypted), "t");
+    let conninfo = node.ask("SHOW primary_conninfo");
+    assert!(conninfo.contains("sslmode=verify-full"), "{conninfo}");
+    assert!(conninfo.contains(root.to_str().unwrap()), "{conninfo}");
 }
 
 #[test]

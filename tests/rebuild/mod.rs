@@ -2,7 +2,8 @@
 
 mod kill;
 mod places;
-mod vote;
+pub(crate) mod scenarios;
+pub(crate) mod vote;
 
 use crate::support::pg::{Cluster, bin_dir, long, must, tool};
 use serde_json::Value;
@@ -102,7 +103,7 @@ fn step<'a>(document: &'a Value, name: &str) -> &'a str {
 }
 
 #[test]
-fn a_former_primary_with_writes_of_its_own_is_rewound_and_they_are_listed() {
+pub(crate) fn a_former_primary_with_writes_of_its_own_is_rewound_and_they_are_listed() {
     let (first, second) = diverged("");
     first.stop();
     let own = std::fs::read(first.data().join("postgresql.conf")).unwrap();
@@ -147,7 +148,7 @@ fn after_a_clean_switchover_a_start_is_enough() {
 }
 
 #[test]
-fn a_crashed_primary_is_recovered_and_rewound() {
+pub(crate) fn a_crashed_primary_is_recovered_and_rewound() {
     let (first, second) = diverged("");
     // As the daemon leaves it: no start may make it writable. A single-user server doesn't like that file.
     first.data_directory().write_standby_signal().unwrap();
@@ -180,7 +181,7 @@ fn without_hint_bits_in_the_log_everything_is_copied_and_the_old_data_is_kept() 
 }
 
 #[test]
-fn a_former_primary_that_recycled_its_log_is_copied() {
+pub(crate) fn a_former_primary_that_recycled_its_log_is_copied() {
     let (first, second) = diverged("wal_keep_size = 0\nmin_wal_size = 32MB\nmax_wal_size = 32MB");
     let mut session = first.session();
     for _ in 0..4 {
@@ -198,7 +199,7 @@ fn a_former_primary_that_recycled_its_log_is_copied() {
 }
 
 #[test]
-fn two_promotions_at_one_position_are_not_taken_for_one() {
+pub(crate) fn two_promotions_at_one_position_are_not_taken_for_one() {
     let (first, second) = pair("");
     let third = Cluster::standby_of("n3", &first);
     let end = first.ask("SELECT pg_current_wal_lsn()");
@@ -233,7 +234,7 @@ fn a_log_ahead_of_the_primary_s_on_its_timeline_is_copied_over() {
 }
 
 #[test]
-fn what_must_not_be_touched_is_refused() {
+pub(crate) fn what_must_not_be_touched_is_refused() {
     let (first, second) = diverged("");
     let (code, message) = refusal(&first, &second, &[]);
     assert_eq!((code, message.contains("is a running primary")), (3, true), "{message}");

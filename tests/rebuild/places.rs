@@ -1,7 +1,7 @@
 //! Empty folders, tablespaces, WAL on another disk, standbys that lost their way.
 
 use super::{diverged, follows, pair, promote, rebuilt, run, verb};
-use crate::support::pg::{Cluster, long, must};
+use crate::support::pg::{Cluster, bin_dir, long, must, run_as};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -47,6 +47,39 @@ fn a_standby_that_points_elsewhere_is_led_back() {
     let document = rebuilt(&second, &first, &[]);
     assert_eq!(document["decision"], "start-as-is", "{document:#}");
     follows(&second, &first);
+}
+
+#[test]
+fn the_configured_commands_stop_and_start_the_server() {
+    let (first, second) = pair("");
+    let third = Cluster::standby_of("n3", &first);
+    let folder = third.sockets().display();
+    let pg_ctl = format!("{} -D {}", bin_dir().join("pg_ctl").display(), third.data().display());
+    let as_owner = if run_as().is_some() { "runuser -u postgres -- " } else { "" };
+    let text = format!(
+        "[cluster]\nname = \"c\"\n[vrrp]\nvirtual_router_id = 51\n\
+         [[node]]\nname = \"n1\"\naddress = \"192.0.2.21\"\npriority = 200\n\
+         [[node]]\nname = \"n3\"\naddress = \"192.0.2.23\"\npriority = 100\n\
+         [[vip]]\naddress = \"192.0.2.29/24\"\n\
+         [postgres]\ndata_directory = \"{}\"\nsocket_directory = \"{folder}\"\n\
+         stop_command = \"touch {folder}/stopped; cd /; {as_owner}{pg_ctl} -m fast stop\"\n\
+         start_command = \"touch {folder}/started; cd /; {as_owner}{pg_ctl} -l {folder}/log -w start >/dev/null\"\n",
+        third.data().display()
+    );
+    let file = third.sockets().join("pgbaton.toml");
+    std::fs::write(&file, text).unwrap();
+    // It follows a primary that has lost its part.
+    first.stop();
+    promote(&second);
+    let mut dry = verb(&third, &second);
+    let (code, plan) = run(dry.arg("--config").arg(&file).arg("--dry-run"));
+    assert_eq!(code, 0, "{plan:#}");
+    let said = plan["steps"].to_string();
+    assert!(said.contains("/stopped") && said.contains("/started"), "{plan:#}");
+    let (code, document) = run(verb(&third, &second).arg("--config").arg(&file));
+    assert_eq!(code, 0, "{document:#}");
+    assert!(third.sockets().join("stopped").exists() && third.sockets().join("started").exists());
+    follows(&third, &second);
 }
 
 #[test]

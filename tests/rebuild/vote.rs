@@ -53,7 +53,7 @@ pub(super) fn of_the_primary() -> Register {
 }
 
 #[test]
-fn a_node_keeps_its_own_vote_and_names_through_a_rewind_and_a_copy() {
+pub(crate) fn a_node_keeps_its_own_vote_and_names_through_a_rewind_and_a_copy() {
     let (first, second) = diverged("");
     write(&second, &of_the_primary());
     let own = Register {

@@ -6,6 +6,7 @@ use nix::unistd::Pid;
 use pgbaton::host::clock::Deadline;
 use pgbaton::pg::conn::{ConnSettings, Host, Session};
 use pgbaton::pg::server::{DataDirectory, StartOptions, StopMode};
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::CommandExt as _;
@@ -23,9 +24,25 @@ pub(crate) fn long() -> Deadline {
     Deadline::after(LONG)
 }
 
+thread_local! {
+    /// The programs of the major that the test of this thread is about.
+    static MAJOR: Cell<Option<&'static Path>> = const { Cell::new(None) };
+}
+
+/// Lets the test of this thread use another major; its programs are fetched when they aren't there.
+pub(crate) fn on_major(major: u32) {
+    let fetch = crate::golden::source("tests/majors/fetch");
+    must(Command::new(fetch).arg(major.to_string()));
+    let folder = crate::golden::source(&format!("target/postgres/{major}/bin"));
+    MAJOR.set(Some(Box::leak(folder.into_boxed_path())));
+}
+
 /// Returns the folder of the binaries: `PGBATON_TEST_PG_BINDIR`, or the newest installed major's.
 pub(crate) fn bin_dir() -> &'static Path {
     static DIR: OnceLock<PathBuf> = OnceLock::new();
+    if let Some(folder) = MAJOR.get() {
+        return folder;
+    }
     DIR.get_or_init(|| {
         if let Some(dir) = std::env::var_os("PGBATON_TEST_PG_BINDIR") {
             return PathBuf::from(dir);
@@ -105,9 +122,8 @@ pub(crate) fn give(path: &Path) {
 }
 
 /// A data folder that was made once for all tests of this process.
-fn template() -> &'static Path {
-    static MADE: OnceLock<PathBuf> = OnceLock::new();
-    MADE.get_or_init(|| {
+fn template() -> PathBuf {
+    {
         // Removed by no one: it's shared by tests that end at different times. So the name is the same for every run.
         let major = must(tool("postgres").arg("--version"));
         let name: String = major.chars().filter(|c| c.is_ascii_digit() || *c == '.').collect();
@@ -125,7 +141,7 @@ fn template() -> &'static Path {
             std::fs::rename(&fresh, &ready).ok();
         }
         ready
-    })
+    }
 }
 
 /// A server and the folder it lives in. Killed for sure when dropped.

@@ -6,7 +6,10 @@ use crate::error::Kind;
 use crate::host::clock::{self, Deadline};
 use crate::output::status::ClusterView;
 use crate::pg::conn::{ConnError, ConnSettings, Session};
-use crate::pg::{facts, status_row, target};
+use crate::pg::local::{self, NEEDS_CHECK_FILE};
+use crate::pg::sql::literal;
+use crate::pg::{facts, fetch, status_row, target};
+use crate::plan::step::NeedsCheck;
 use crate::settings::{PostgresSettings, Settings};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -88,7 +91,9 @@ impl Collector {
                 .collect();
             (finish_all(nodes), finish_all(vips), finish_daemons(daemons))
         });
-        shape::view(&self.settings, &Seen { nodes, vips, daemons, wall: clock::wall(), now: clock::now() })
+        let mark_here = mark_here(&self.settings);
+        let seen = Seen { nodes, vips, daemons, mark_here, wall: clock::wall(), now: clock::now() };
+        shape::view(&self.settings, &seen)
     }
 }
 
@@ -185,6 +190,7 @@ fn asked(session: &mut Session, deadline: Deadline, extras: bool) -> Result<Aske
     let mut more = Extras::default();
     if extras {
         more.statuses = status_row::read(session, deadline)?;
+        more.needs_check = mark(session, deadline)?;
         let timeline = facts.timeline.filter(|_| facts.superuser && !facts.in_recovery);
         if let Some(timeline) = timeline {
             let rows = session.query(
@@ -201,6 +207,25 @@ fn asked(session: &mut Session, deadline: Deadline, extras: bool) -> Result<Aske
         }
     }
     Ok(Asked { facts, extras: more })
+}
+
+/// Reads the mark of a fence from a server's data directory, where the role may.
+fn mark(session: &mut Session, deadline: Deadline) -> Result<Option<NeedsCheck>, ConnError> {
+    let sql = format!(
+        "SELECT CASE WHEN has_function_privilege(\
+         'pg_read_binary_file(text, bigint, bigint, boolean)', 'EXECUTE') \
+         THEN encode(pg_read_binary_file({}, 0, 4096, true), 'hex') END",
+        literal(NEEDS_CHECK_FILE)
+    );
+    let rows = session.query(sql, deadline)?;
+    let bytes = rows.first().and_then(|row| fetch::from_hex(row.get(0)?));
+    Ok(bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+}
+
+/// Reads the mark on this machine; what can't be read isn't known.
+fn mark_here(settings: &Settings) -> Option<NeedsCheck> {
+    let me = settings.me().ok()?;
+    local::needs_check(&settings.postgres_of(me)?.data_directory, &me.name).ok()?
 }
 
 fn ask_daemon(path: &Path, timeout: Duration) -> DaemonAnswer {

@@ -9,6 +9,7 @@ use crate::pg::facts::ServerFacts;
 use crate::pg::history::History;
 use crate::pg::lsn::Lsn;
 use crate::pg::status_row::StoredStatus;
+use crate::plan::step::NeedsCheck;
 use crate::settings::{NodeRole, Settings};
 use crate::units::Moment;
 use serde_json::Value;
@@ -21,6 +22,8 @@ pub(super) struct Seen {
     pub nodes: Vec<Option<Result<Asked, ConnError>>>,
     /// The servers behind the virtual IPs.
     pub vips: Vec<Option<Result<Asked, ConnError>>>,
+    /// The mark in this machine's data directory, which tells also when the server is down.
+    pub mark_here: Option<NeedsCheck>,
     /// What the control sockets in the runtime directory said.
     pub daemons: Vec<DaemonAnswer>,
     /// The wall clock, as time since 1970.
@@ -43,6 +46,8 @@ pub(super) struct Extras {
     pub history: Option<String>,
     /// Whether a primary's data directory has a `standby.signal`.
     pub standby_signal: Option<bool>,
+    /// The mark that a fence left in the data directory.
+    pub needs_check: Option<NeedsCheck>,
     /// The rows of `pgbaton.node_status`.
     pub statuses: Vec<StoredStatus>,
 }
@@ -80,6 +85,7 @@ pub(super) fn view(settings: &Settings, seen: &Seen) -> ClusterView {
             reach,
             detail,
             server,
+            needs_check: needs_check(settings, seen, position),
             daemon: daemon(settings, seen, position),
         });
     }
@@ -98,6 +104,15 @@ pub(super) fn view(settings: &Settings, seen: &Seen) -> ClusterView {
     };
     measure_lag(&mut view, seen);
     view
+}
+
+/// Returns why a node was fenced, if its data carries its own mark.
+fn needs_check(settings: &Settings, seen: &Seen, position: usize) -> Option<String> {
+    let node = settings.nodes.get(position)?;
+    let asked = seen.nodes.get(position)?.as_ref().and_then(|answer| answer.as_ref().ok());
+    let told = asked.and_then(|asked| asked.extras.needs_check.as_ref());
+    let here = seen.mark_here.as_ref().filter(|_| settings.me == Some(position));
+    told.into_iter().chain(here).find(|mark| mark.node == node.name).map(|mark| mark.reason.clone())
 }
 
 fn reach(error: &ConnError) -> Reach {
@@ -386,6 +401,7 @@ mod tests {
         Seen {
             nodes: vec![Some(Ok(asked(false, 100.25))), Some(Ok(asked(true, 200.5)))],
             vips: vec![vip],
+            mark_here: None,
             daemons: vec![DaemonAnswer::Hidden, DaemonAnswer::Hidden],
             wall: Duration::from_secs(1000),
             now: Moment::from_nanos(0),
@@ -394,6 +410,24 @@ mod tests {
 
     fn answer(seen: &Seen) -> VipAnswer {
         view(&Settings::from_toml(TOML, "t").unwrap(), seen).vips.remove(0).answer
+    }
+
+    #[test]
+    fn a_fenced_node_shows_its_own_mark_and_not_one_that_came_with_a_copy() {
+        let mark = |node: &str| {
+            Some(NeedsCheck { schema: 1, node: node.to_owned(), at: 1, reason: "two primaries".to_owned() })
+        };
+        let settings = Settings::from_toml(TOML, "t").unwrap();
+        let mut seen = seen(None);
+        for (position, own) in [(0, "node1"), (1, "node1")] {
+            if let Some(Ok(asked)) = &mut seen.nodes[position] {
+                asked.extras.needs_check = mark(own);
+            }
+        }
+        let view = view(&settings, &seen);
+        assert_eq!(view.nodes[0].needs_check.as_deref(), Some("two primaries"));
+        assert_eq!(view.nodes[1].needs_check, None);
+        assert!(problems(&view).iter().any(|problem| problem.code == "needs-check"));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) struct Target {
     pub(super) slot: String,
     /// The operator's command that starts it.
     pub(super) start_command: Option<String>,
+    /// The operator's command that stops it.
+    pub(super) stop_command: Option<String>,
     /// Where it listens, when that is known for certain.
     pub(super) own_place: Option<(u16, PathBuf)>,
 }
@@ -71,7 +73,8 @@ impl Target {
         Ok(Self {
             slot: args.slot.clone().unwrap_or_else(|| slot_name(&node)),
             local: target::local(&postgres, VERB),
-            start_command: args.start_command.clone(),
+            start_command: args.start_command.clone().or_else(|| postgres.start_command.clone()),
+            stop_command: postgres.stop_command.clone(),
             node,
             postgres,
             own_place,

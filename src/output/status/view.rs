@@ -92,6 +92,8 @@ pub struct NodeView {
     pub detail: Option<String>,
     /// What its `PostgreSQL` said.
     pub server: Option<ServerView>,
+    /// Why it was fenced, if nobody has looked at its data since.
+    pub needs_check: Option<String>,
     /// What its daemon said.
     pub daemon: DaemonView,
 }
@@ -367,6 +369,7 @@ pub(crate) mod tests {
             reach: Reach::Answered,
             detail: None,
             server: Some(server(role)),
+            needs_check: None,
             daemon: DaemonView::Told(told(vrrp, phase)),
         }
     }

@@ -32,6 +32,8 @@ fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
         replay_paused: false,
         primary_known: in_recovery
             .then_some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(20)) }),
+        needs_check: None,
+        last_heard: None,
         restore_command: Some(false),
         configuration: None,
         register: crate::promotion::rules::Register::default(),

@@ -46,6 +46,7 @@ pub fn problems(view: &ClusterView) -> Vec<Problem> {
     found.vips();
     for node in &view.nodes {
         found.reach(node);
+        found.needs_check(node);
         found.daemon(node);
         if let Some(server) = &node.server {
             match server.role {

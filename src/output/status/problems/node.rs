@@ -58,6 +58,18 @@ impl Finder<'_> {
         self.add(Severity::Warning, code, Some(node), message, hint);
     }
 
+    pub(super) fn needs_check(&mut self, node: &NodeView) {
+        if let Some(reason) = &node.needs_check {
+            self.add(
+                Severity::Warning,
+                "needs-check",
+                Some(node),
+                format!("was fenced ({reason}), and nobody has looked at its data since"),
+                format!("on {}: pgbaton pg rebuild-standby", node.name),
+            );
+        }
+    }
+
     pub(super) fn daemon(&mut self, node: &NodeView) {
         match &node.daemon {
             DaemonView::Unknown => {}
