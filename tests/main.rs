@@ -14,6 +14,7 @@
 
 mod arch;
 mod cli;
+mod cluster;
 mod configs;
 mod docs;
 mod golden;

@@ -13,7 +13,10 @@ mod rebuild;
 mod vip;
 mod vrrp;
 
-pub use cluster::{ClusterCommand, ClusterStatus};
+pub use cluster::{
+    ClusterCheck, ClusterCommand, ClusterEvents, ClusterInit, ClusterStatus, ClusterTimeline, RecordSource,
+    StatusFormat,
+};
 pub use demo::{Demo, Fault};
 pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
 pub use multicall::expand;
@@ -172,6 +175,10 @@ impl Command {
             Self::Pg(PgCommand::Fence(_)) => "pg fence",
             Self::Pg(PgCommand::FetchHistory(_)) => "pg fetch-history",
             Self::Cluster(ClusterCommand::Status(_)) => "cluster status",
+            Self::Cluster(ClusterCommand::Init(_)) => "cluster init",
+            Self::Cluster(ClusterCommand::Check(_)) => "cluster check",
+            Self::Cluster(ClusterCommand::Events(_)) => "cluster events",
+            Self::Cluster(ClusterCommand::Timeline(_)) => "cluster timeline",
             Self::Demo(_) => "demo",
             Self::Generate(GenerateCommand::Man(_)) => "generate man",
             Self::Generate(GenerateCommand::Completions(_)) => "generate completions",
@@ -245,6 +252,10 @@ mod tests {
             "pg fence",
             "pg fetch-history",
             "cluster status",
+            "cluster init",
+            "cluster check",
+            "cluster events",
+            "cluster timeline",
             "demo",
             "generate man d",
             "generate completions bash",

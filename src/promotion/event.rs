@@ -58,6 +58,8 @@ pub enum EventKind {
     Resigned,
     /// The daemon stops.
     Stopping,
+    /// The record on disk has a gap: the disk was too slow.
+    RecordsLost,
 }
 
 impl EventKind {

@@ -50,6 +50,7 @@ struct RawFile {
 struct RawCluster {
     name: Value<String>,
     runtime_directory: Value<String>,
+    state_directory: Value<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -145,9 +146,17 @@ pub(super) fn read(text: &str, name: &str) -> Result<Settings> {
     let mut check = Check { problems, warnings: Vec::new() };
     let settings = check.file(raw);
     match settings {
-        Some(settings) if check.problems.is_empty() => Ok(Settings { warnings: check.warnings, ..settings }),
+        Some(settings) if check.problems.is_empty() => {
+            Ok(Settings { digest: digest(text), warnings: check.warnings, ..settings })
+        }
         _ => Err(check.problems.into_error(name, text)),
     }
+}
+
+/// Returns what names the text of a file.
+fn digest(text: &str) -> String {
+    use sha1::Digest as _;
+    sha1::Sha1::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn one_line(message: &str) -> String {
@@ -198,6 +207,7 @@ impl Check {
         self.socket_paths(&cluster, &nodes);
         Some(Settings {
             file: None,
+            digest: String::new(),
             cluster,
             nodes,
             me: None,
@@ -217,7 +227,9 @@ impl Check {
         let name = self.name("the cluster's name", &name)?;
         let runtime_directory =
             self.path("runtime_directory", raw.runtime_directory).unwrap_or_else(|| "/run/pgbaton".into());
-        Some(ClusterSettings { name, runtime_directory })
+        let state_directory =
+            self.path("state_directory", raw.state_directory).unwrap_or_else(|| "/var/lib/pgbaton".into());
+        Some(ClusterSettings { name, runtime_directory, state_directory })
     }
 
     fn nodes(&mut self, raw: Vec<Spanned<RawNode>>, may_be_none: bool) -> Vec<Checked> {

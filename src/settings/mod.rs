@@ -13,6 +13,7 @@ mod problem;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub mod threshold;
 mod value;
 
 use crate::error::{Error, Kind, Result};
@@ -39,6 +40,8 @@ const LARGEST_FILE: u64 = 1 << 20;
 pub struct Settings {
     /// The file that was read; `None` when the settings were made from flags.
     pub file: Option<PathBuf>,
+    /// Names the text of the file: two nodes with one digest have the same configuration.
+    pub digest: String,
     /// The cluster as a whole.
     pub cluster: ClusterSettings,
     /// Every node, in the order of the file.
@@ -70,6 +73,8 @@ pub struct ClusterSettings {
     pub name: String,
     /// Where control sockets and locks are made.
     pub runtime_directory: PathBuf,
+    /// Where flight records are kept.
+    pub state_directory: PathBuf,
 }
 
 /// One machine of the cluster.

@@ -4,6 +4,7 @@
 
 mod demos;
 mod failover;
+mod flight;
 mod interrupted;
 mod refusals;
 mod returning;

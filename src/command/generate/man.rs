@@ -26,6 +26,7 @@ pub fn pages() -> Vec<Document> {
         pages.push((format!("{}.8", verb.page()), verb_page(verb, &names)));
     }
     pages.push(("pgbaton.toml.5".to_owned(), configuration()));
+    pages.push(("pgbaton-json.7".to_owned(), super::documents::page()));
     pages
 }
 
@@ -57,7 +58,7 @@ fn collect<'a>(command: &'a Command, words: &mut Vec<&'a str>, verbs: &mut Vec<V
     }
 }
 
-fn start(name: &str, section: u8, about: &str) -> Page {
+pub(super) fn start(name: &str, section: u8, about: &str) -> Page {
     let mut page = Page::new(name, section, DATE, concat!("pgbaton ", env!("CARGO_PKG_VERSION")));
     page.section("NAME");
     let mut letters = about.chars();
@@ -116,6 +117,7 @@ fn program(root: &Command, verbs: &[Verb<'_>]) -> String {
     page.section("SEE ALSO");
     let mut see: Vec<String> = verbs.iter().map(Verb::page).map(|name| reference(&name, 8)).collect();
     see.push(reference("pgbaton.toml", 5));
+    see.push(reference("pgbaton-json", 7));
     page.raw(&see.join(",\n"));
     page.finish()
 }
@@ -155,6 +157,7 @@ fn verb_page(verb: &Verb<'_>, names: &[String]) -> String {
     let siblings = names.iter().filter(|other| **other != name && other.starts_with(&prefix));
     see.extend(siblings.map(|other| reference(other, 8)));
     see.push(reference("pgbaton.toml", 5));
+    see.push(reference("pgbaton-json", 7));
     page.raw(&see.join(",\n"));
     page.finish()
 }
@@ -245,7 +248,7 @@ fn long_about(command: &Command) -> Vec<String> {
     paragraphs
 }
 
-fn reference(name: &str, section: u8) -> String {
+pub(super) fn reference(name: &str, section: u8) -> String {
     format!("{}({section})", bold(name))
 }
 
@@ -360,6 +363,8 @@ fn files(page: &mut Page) {
     page.text("The control socket of the daemon.");
     page.item("/run/pgbaton/\\fINODE\\fR.lock");
     page.text("The lock of the daemon.");
+    page.item("/var/lib/pgbaton/\\fINODE\\fR.events.jsonl");
+    page.text("The flight record of the daemon.");
 }
 
 /// Sets the examples of the help: two spaces and a sentence, four spaces and a command.

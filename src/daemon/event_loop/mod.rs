@@ -15,6 +15,7 @@ use crate::daemon::reporter::Reporter;
 use crate::daemon::setup::{Node, Parts};
 use crate::daemon::worker::{self, Askers, Job, Told};
 use crate::error::Result;
+use crate::flight::store::Store;
 use crate::host::clock::{self, Deadline};
 use crate::host::process::Pidfd;
 use crate::host::sdnotify::SdNotify;
@@ -107,8 +108,14 @@ pub fn run(parts: Parts) -> Result<()> {
         sched::real_time(priority, settings.daemon.cpu_limit)?;
     }
 
+    let mut recorder = Recorder::new(log);
+    match Store::open(&settings.cluster.state_directory, &node.name) {
+        Ok(store) => recorder.keep(store),
+        // Without its record on disk a daemon is still a daemon.
+        Err(error) => recorder.warn(&error.to_string()),
+    }
     let mut daemon = Loop {
-        edges: Edges::new(poller, Netlink::open()?, Recorder::new(log)),
+        edges: Edges::new(poller, Netlink::open()?, recorder),
         settings,
         node,
         supervisor,
@@ -336,6 +343,9 @@ impl Loop {
             }
             (None, _) => self.forget_postmaster(),
         }
+        if let Local::Standby(view) | Local::Primary(view) = &seen.local {
+            self.edges.recorder.at_position(view);
+        }
         self.tell(now, Input::Local(seen.local));
     }
 
@@ -517,7 +527,10 @@ impl Loop {
                     drop(database.jobs.send(Job::Warm));
                 }
             }
-            Order::Promote { term } => self.job(Job::Promote { term }),
+            Order::Promote { term } => {
+                self.edges.recorder.in_term(term.0);
+                self.job(Job::Promote { term });
+            }
             Order::Serve { adopt } => self.job(Job::Serve { adopt }),
             Order::Release { stop } => {
                 self.touch(main, |instance, _| instance.hold(now, false));

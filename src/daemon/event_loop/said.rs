@@ -152,6 +152,7 @@ impl Loop {
                 phase,
                 reason,
                 hint,
+                config: Some(self.settings.digest.clone()),
             });
         }
     }
