@@ -1,3 +1,13 @@
+_pgbaton_nodes() {
+    local config="${PGBATON_CONFIG:-/etc/pgbaton/pgbaton.toml}" word before=""
+    for word in "${COMP_WORDS[@]}"; do
+        [[ "$word" == "=" ]] && continue
+        [[ "$before" == "--config" ]] && config="$word"
+        before="$word"
+    done
+    [[ -r "$config" ]] && awk '/^[ \t]*\[/ { node = /^[ \t]*\[\[[ \t]*node[ \t]*\]\]/ } node && /^[ \t]*name[ \t]*=/ { sub(/^[^"\047]*["\047]/, ""); sub(/["\047].*/, ""); print }' "$config"
+}
+
 _pgbaton() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -34,8 +44,20 @@ _pgbaton() {
             pgbaton,vrrp)
                 cmd="pgbaton__subcmd__vrrp"
                 ;;
+            pgbaton__subcmd__cluster,check)
+                cmd="pgbaton__subcmd__cluster__subcmd__check"
+                ;;
+            pgbaton__subcmd__cluster,events)
+                cmd="pgbaton__subcmd__cluster__subcmd__events"
+                ;;
+            pgbaton__subcmd__cluster,init)
+                cmd="pgbaton__subcmd__cluster__subcmd__init"
+                ;;
             pgbaton__subcmd__cluster,status)
                 cmd="pgbaton__subcmd__cluster__subcmd__status"
+                ;;
+            pgbaton__subcmd__cluster,timeline)
+                cmd="pgbaton__subcmd__cluster__subcmd__timeline"
                 ;;
             pgbaton__subcmd__generate,completions)
                 cmd="pgbaton__subcmd__generate__subcmd__completions"
@@ -111,7 +133,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -126,7 +148,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__cluster)
-            opts="-q -v -h --config --node --json --quiet --verbose --color --help status"
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help status init check events timeline"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -148,7 +170,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -162,18 +184,104 @@ _pgbaton() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        pgbaton__subcmd__cluster__subcmd__status)
-            opts="-w -q -v -h --watch --timeout --config --node --json --quiet --verbose --color --help"
+        pgbaton__subcmd__cluster__subcmd__check)
+            opts="-q -v -h --fix --timeout --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --watch)
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                -w)
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__events)
+            opts="-a -f -q -v -h --peers --timeout --since --last --all --follow --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__init)
+            opts="-n -q -v -h --superuser --create --timeout --dry-run --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --superuser)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -197,7 +305,162 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__status)
+            opts="-o -w -c -q -v -h --watch --timeout --format --output --warning --critical --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --watch)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human nagios prometheus" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                -o)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --critical)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__timeline)
+            opts="-l -q -v -h --peers --timeout --last --id --list --svg --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --svg)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -264,7 +527,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -301,7 +564,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -338,7 +601,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -375,7 +638,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -412,7 +675,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -449,7 +712,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -516,7 +779,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -538,7 +801,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --timeline)
@@ -610,7 +873,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -712,7 +975,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -734,7 +997,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --method)
@@ -841,7 +1104,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -878,7 +1141,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -923,7 +1186,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -968,7 +1231,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1025,7 +1288,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1062,7 +1325,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1099,7 +1362,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1140,7 +1403,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1185,7 +1448,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1230,7 +1493,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1271,7 +1534,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)

@@ -178,7 +178,7 @@ fn vrrp(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
     if host.node.role != NodeRole::Data {
         return;
     }
-    let (status, stats) = match &host.daemon {
+    let (status, counters) = match &host.daemon {
         Ok(said) => said,
         Err(why) => {
             let finding = Finding::new("", Level::Error, format!("the daemon can't be asked: {why}"))
@@ -190,8 +190,9 @@ fn vrrp(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
     };
     findings.check("daemon", name, None);
     let text = |pointer: &str| status.pointer(pointer).and_then(Value::as_str);
-    let count =
-        |counter: &str| stats.pointer(&format!("/counters/{counter}")).and_then(Value::as_u64).unwrap_or(0);
+    let count = |counter: &str| {
+        counters.pointer(&format!("/counters/{counter}")).and_then(Value::as_u64).unwrap_or(0)
+    };
     let state = text("/vrrp/state").unwrap_or_default();
     let heard = count("adverts_received");
     let finding = match (state, heard, count("asked")) {

@@ -42,7 +42,7 @@ pub fn judge(settings: &Settings, nodes: &[NodeSeen], host: Option<&HostFacts>) 
     match host {
         Some(host) => host_rules::host(&mut findings, settings, host),
         None => {
-            findings.skip("host", None, "this machine isn't one of the nodes: run it on each of them too")
+            findings.skip("host", None, "this machine isn't one of the nodes: run it on each of them too");
         }
     }
     findings.sort();

@@ -360,7 +360,7 @@ fn configurations(findings: &mut Findings, settings: &Settings, seen: &[(&Node, 
     for node in settings.nodes.iter().filter(|node| node.role == NodeRole::Data) {
         match known.iter().find(|(name, _)| *name == node.name) {
             Some((_, None)) => {
-                findings.skip("configuration-differs", Some(&node.name), "its daemon is of an older version")
+                findings.skip("configuration-differs", Some(&node.name), "its daemon is of an older version");
             }
             Some(_) => {}
             None => findings.check(

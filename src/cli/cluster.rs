@@ -30,12 +30,12 @@ pub enum ClusterCommand {
     ///
     /// There is no agent: it is run on each node, as the user of the server, with the same configuration there.
     ///
-    /// On the node whose server is the primary it changes what a failover needs: settings (wal_log_hints,
-    /// restart_after_crash, wal_keep_size and the rest), a role of its own with the least rights and a random
-    /// password in ~/.pgpass, a replication slot for each other node, and lines in pg_hba.conf for all nodes. It
+    /// On the node whose server is the primary it changes what a failover needs: settings (`wal_log_hints`,
+    /// `restart_after_crash`, `wal_keep_size` and the rest), a role of its own with the least rights and a random
+    /// password in ~/.pgpass, a replication slot for each other node, and lines in `pg_hba.conf` for all nodes. It
     /// never restarts the server: what waits for that is said.
     ///
-    /// On another node it puts the same lines into pg_hba.conf and makes the server a streaming standby, as "pg
+    /// On another node it puts the same lines into `pg_hba.conf` and makes the server a streaming standby, as "pg
     /// rebuild-standby" does, by a base backup into an empty data directory for example. The password must be in
     /// ~/.pgpass there first: copy the line from the primary.
     ///
@@ -44,7 +44,7 @@ pub enum ClusterCommand {
     Init(ClusterInit),
     /// Find what would make a failover, a rebuild or a hand-over fail, before it does
     ///
-    /// Asks every server for its settings, slots and pg_hba.conf, and what the role may do there; looks at this
+    /// Asks every server for its settings, slots and `pg_hba.conf`, and what the role may do there; looks at this
     /// machine's interface, firewall, kernel parameters, services, files and its way to the others. Each finding
     /// says what, why it matters, and the command that mends it; what couldn't be checked is listed too. What
     /// concerns a machine is seen on that machine only: run it on each node.

@@ -147,7 +147,7 @@ pub enum Command {
     /// Act on the local PostgreSQL
     #[command(subcommand, after_long_help = examples::PG)]
     Pg(PgCommand),
-    /// Look at the whole cluster
+    /// Prepare, check and watch the whole cluster
     #[command(subcommand, after_long_help = examples::CLUSTER)]
     Cluster(ClusterCommand),
     /// Run a whole cluster on this machine and let it fail over

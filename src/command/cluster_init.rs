@@ -100,7 +100,7 @@ fn create(settings: &Settings, postgres: &PostgresSettings, args: &ClusterInit, 
     if args.dry_run.dry_run {
         report.dry_run = true;
         report.steps.push(StepReport::new("initdb", describe, StepStatus::Planned));
-        report.msg = "would make a database cluster, start it and prepare it as the primary".to_owned();
+        "would make a database cluster, start it and prepare it as the primary".clone_into(&mut report.msg);
         return out.report(&report);
     }
     let deadline = Deadline::after(args.timeout);

@@ -94,7 +94,7 @@ fn becomes(entry: &Entry) -> Option<(&'static str, SpanKind)> {
     }
     match entry.kind.as_str() {
         "advert-late" => Some(("no advert", SpanKind::Silent)),
-        "advert-heard" => Some(("standby", SpanKind::Waiting)),
+        "advert-heard" | "rejoined" => Some(("standby", SpanKind::Waiting)),
         "farewell-heard" | "active-down" | "overslept" | "contested" => Some(("asks", SpanKind::Asking)),
         "decision" if matches!(entry.field("verdict"), Some("hold" | "refuse")) => {
             Some(("waits", SpanKind::Waiting))
@@ -103,6 +103,7 @@ fn becomes(entry: &Entry) -> Option<(&'static str, SpanKind)> {
         "postmaster-gone" => Some(("no server", SpanKind::Down)),
         "probe-failed" => Some(("doesn't answer", SpanKind::Silent)),
         "resigned" => Some(("hands over", SpanKind::Vip)),
+        "rejoining" => Some(("rejoins", SpanKind::Asking)),
         "fenced" | "farewell-sent" => Some(("stopped", SpanKind::Fenced)),
         _ => None,
     }
@@ -120,6 +121,7 @@ fn mark(entry: &Entry) -> Option<(&'static str, MarkKind)> {
         "resigned" => Some(("resign", MarkKind::Event)),
         "vip-removed" => Some(("VIP down", MarkKind::Event)),
         "overslept" => Some(("overslept", MarkKind::Decision)),
+        "rejoined" => Some(("rejoined", MarkKind::Event)),
         "contested" => Some(("hears the other", MarkKind::Message)),
         "address-lost" => Some(("address lost", MarkKind::Fault)),
         "fenced" => Some(("fenced", MarkKind::Decision)),
@@ -151,7 +153,8 @@ fn lane(incident: &Incident, node: &str, left: f64, right: f64) -> Lane {
         }
         if let Some(next) = becomes(entry).filter(|next| *next != now) {
             // What is stopped for certain stays so, whatever is still cleaned up.
-            let settled = now.1 == SpanKind::Fenced && next.1 != SpanKind::Serving;
+            let back = entry.kind.starts_with("rejoin") || next.1 == SpanKind::Serving;
+            let settled = now.1 == SpanKind::Fenced && !back;
             let serves = now.1 == SpanKind::Serving && matches!(next.1, SpanKind::Vip) && !was_primary;
             if settled || serves {
                 continue;

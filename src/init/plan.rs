@@ -60,6 +60,7 @@ pub enum Action {
 }
 
 /// The role that pgbaton connects as, as the server knows it.
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts, not a state")]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Role {
     /// Whether it exists.
