@@ -1,13 +1,3 @@
-_pgbaton_nodes() {
-    local config="${PGBATON_CONFIG:-/etc/pgbaton/pgbaton.toml}" word before=""
-    for word in "${COMP_WORDS[@]}"; do
-        [[ "$word" == "=" ]] && continue
-        [[ "$before" == "--config" ]] && config="$word"
-        before="$word"
-    done
-    [[ -r "$config" ]] && awk '/^[ \t]*\[/ { node = /^[ \t]*\[\[[ \t]*node[ \t]*\]\]/ } node && /^[ \t]*name[ \t]*=/ { sub(/^[^"\047]*["\047]/, ""); sub(/["\047].*/, ""); print }' "$config"
-}
-
 _pgbaton() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -44,20 +34,17 @@ _pgbaton() {
             pgbaton,vrrp)
                 cmd="pgbaton__subcmd__vrrp"
                 ;;
-            pgbaton__subcmd__cluster,check)
-                cmd="pgbaton__subcmd__cluster__subcmd__check"
+            pgbaton__subcmd__cluster,pause)
+                cmd="pgbaton__subcmd__cluster__subcmd__pause"
                 ;;
-            pgbaton__subcmd__cluster,events)
-                cmd="pgbaton__subcmd__cluster__subcmd__events"
-                ;;
-            pgbaton__subcmd__cluster,init)
-                cmd="pgbaton__subcmd__cluster__subcmd__init"
+            pgbaton__subcmd__cluster,resume)
+                cmd="pgbaton__subcmd__cluster__subcmd__resume"
                 ;;
             pgbaton__subcmd__cluster,status)
                 cmd="pgbaton__subcmd__cluster__subcmd__status"
                 ;;
-            pgbaton__subcmd__cluster,timeline)
-                cmd="pgbaton__subcmd__cluster__subcmd__timeline"
+            pgbaton__subcmd__cluster,switchover)
+                cmd="pgbaton__subcmd__cluster__subcmd__switchover"
                 ;;
             pgbaton__subcmd__generate,completions)
                 cmd="pgbaton__subcmd__generate__subcmd__completions"
@@ -133,7 +120,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -148,7 +135,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__cluster)
-            opts="-q -v -h --config --node --json --quiet --verbose --color --help status init check events timeline"
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help status switchover pause resume"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -170,7 +157,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -184,8 +171,53 @@ _pgbaton() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        pgbaton__subcmd__cluster__subcmd__check)
-            opts="-q -v -h --fix --timeout --config --node --json --quiet --verbose --color --help"
+        pgbaton__subcmd__cluster__subcmd__pause)
+            opts="-n -q -v -h --reason --timeout --dry-run --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__resume)
+            opts="-n -q -v -h --timeout --dry-run --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -211,101 +243,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__events)
-            opts="-a -f -q -v -h --peers --timeout --since --last --all --follow --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --since)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --last)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__init)
-            opts="-n -q -v -h --superuser --create --timeout --dry-run --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --superuser)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -320,7 +258,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__cluster__subcmd__status)
-            opts="-o -w -c -q -v -h --watch --timeout --format --output --warning --critical --config --node --json --quiet --verbose --color --help"
+            opts="-w -q -v -h --watch --timeout --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -330,57 +268,11 @@ _pgbaton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "human nagios prometheus" -- "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                -o)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --warning)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 -w)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --critical)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -c)
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -400,7 +292,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -414,34 +306,19 @@ _pgbaton() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        pgbaton__subcmd__cluster__subcmd__timeline)
-            opts="-l -q -v -h --peers --timeout --last --id --list --svg --config --node --json --quiet --verbose --color --help"
+        pgbaton__subcmd__cluster__subcmd__switchover)
+            opts="-n -q -v -h --to --timeout --dry-run --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --id)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --svg)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
                     return 0
                     ;;
                 --config)
@@ -460,7 +337,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -527,7 +404,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -564,7 +441,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -601,7 +478,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -638,7 +515,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -675,7 +552,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -712,7 +589,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -779,7 +656,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -801,7 +678,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --timeline)
@@ -873,7 +750,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -975,7 +852,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -997,7 +874,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --method)
@@ -1104,7 +981,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1141,7 +1018,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1186,7 +1063,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1231,7 +1108,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1288,7 +1165,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1325,7 +1202,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1362,7 +1239,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1403,7 +1280,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1448,7 +1325,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1493,7 +1370,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1534,7 +1411,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)

@@ -14,8 +14,8 @@ mod vip;
 mod vrrp;
 
 pub use cluster::{
-    ClusterCheck, ClusterCommand, ClusterEvents, ClusterInit, ClusterStatus, ClusterTimeline, RecordSource,
-    StatusFormat,
+    ClusterCheck, ClusterCommand, ClusterEvents, ClusterInit, ClusterPause, ClusterResume, ClusterStatus,
+    ClusterSwitchover, ClusterTimeline, RecordSource, StatusFormat,
 };
 pub use demo::{Demo, Fault};
 pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
@@ -179,6 +179,9 @@ impl Command {
             Self::Cluster(ClusterCommand::Check(_)) => "cluster check",
             Self::Cluster(ClusterCommand::Events(_)) => "cluster events",
             Self::Cluster(ClusterCommand::Timeline(_)) => "cluster timeline",
+            Self::Cluster(ClusterCommand::Switchover(_)) => "cluster switchover",
+            Self::Cluster(ClusterCommand::Pause(_)) => "cluster pause",
+            Self::Cluster(ClusterCommand::Resume(_)) => "cluster resume",
             Self::Demo(_) => "demo",
             Self::Generate(GenerateCommand::Man(_)) => "generate man",
             Self::Generate(GenerateCommand::Completions(_)) => "generate completions",

@@ -5,7 +5,9 @@
 mod cluster_check;
 mod cluster_events;
 mod cluster_init;
+mod cluster_pause;
 pub mod cluster_status;
+mod cluster_switchover;
 mod cluster_timeline;
 mod demo;
 mod finish;
@@ -48,6 +50,9 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Cluster(ClusterCommand::Init(args)) => cluster_init::run(globals, args, out),
         Command::Cluster(ClusterCommand::Events(args)) => cluster_events::run(globals, args, out),
         Command::Cluster(ClusterCommand::Timeline(args)) => cluster_timeline::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Switchover(args)) => cluster_switchover::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Pause(args)) => cluster_pause::pause(globals, args, out),
+        Command::Cluster(ClusterCommand::Resume(args)) => cluster_pause::resume(globals, args, out),
         Command::Demo(args) => demo::run(args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),

@@ -6,6 +6,7 @@ mod demos;
 mod failover;
 mod flight;
 mod interrupted;
+mod lossless;
 mod refusals;
 mod returning;
 mod silence;
