@@ -7,6 +7,7 @@ use crate::pg::gates::LocalView;
 use crate::promotion::event::{Event, EventKind, Record};
 use crate::units::Moment;
 use std::collections::VecDeque;
+use std::path::Path;
 
 const KEPT: usize = 1000;
 
@@ -50,13 +51,16 @@ const fn says_position(kind: EventKind) -> bool {
 }
 
 impl Recorder {
-    pub(super) fn new(log: Log) -> Self {
-        Self { records: VecDeque::with_capacity(KEPT), log, store: None, position: None, term: None }
-    }
-
-    /// Keeps the records on disk too.
-    pub(super) fn keep(&mut self, store: Store) {
-        self.store = Some(store);
+    /// Creates a recorder that keeps its records in this directory too.
+    pub(super) fn new(log: Log, directory: &Path, node: &str) -> Self {
+        let records = VecDeque::with_capacity(KEPT);
+        let mut recorder = Self { records, log, store: None, position: None, term: None };
+        match Store::open(directory, node) {
+            Ok(store) => recorder.store = Some(store),
+            // Without its record on disk a daemon is still a daemon.
+            Err(error) => recorder.warn(&error.to_string()),
+        }
+        recorder
     }
 
     /// Is told where the local server's log is.

@@ -15,7 +15,6 @@ use crate::daemon::reporter::Reporter;
 use crate::daemon::setup::{Node, Parts};
 use crate::daemon::worker::{self, Job, Told};
 use crate::error::Result;
-use crate::flight::store::Store;
 use crate::host::clock::{self, Deadline};
 use crate::host::process::Pidfd;
 use crate::host::sdnotify::SdNotify;
@@ -111,12 +110,7 @@ pub fn run(parts: Parts) -> Result<()> {
         sched::real_time(priority, settings.daemon.cpu_limit)?;
     }
 
-    let mut recorder = Recorder::new(log);
-    match Store::open(&settings.cluster.state_directory, &node.name) {
-        Ok(store) => recorder.keep(store),
-        // Without its record on disk a daemon is still a daemon.
-        Err(error) => recorder.warn(&error.to_string()),
-    }
+    let recorder = Recorder::new(log, &settings.cluster.state_directory, &node.name);
     let mut daemon = Loop {
         edges: Edges::new(poller, Netlink::open()?, recorder),
         settings,

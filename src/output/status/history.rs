@@ -149,7 +149,7 @@ fn changes(before: &Seen, now: &Seen) -> Vec<(String, Tone)> {
     match (&before.primary, &now.primary) {
         (before, now) if before == now => {}
         (Some(old), Some(new)) => {
-            found.push((format!("the primary is {new}, no longer {old}"), Tone::Strong))
+            found.push((format!("the primary is {new}, no longer {old}"), Tone::Strong));
         }
         (None, Some(new)) => found.push((format!("the primary is {new}"), Tone::Good)),
         (Some(old), None) => found.push((format!("{old} is no longer the primary"), Tone::Bad)),
