@@ -4,6 +4,7 @@
 
 mod demos;
 mod failover;
+mod fencing;
 mod flight;
 mod interrupted;
 mod lossless;
