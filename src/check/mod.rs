@@ -31,7 +31,7 @@ pub fn judge(settings: &Settings, nodes: &[NodeSeen], host: Option<&HostFacts>) 
         match &seen.server {
             Ok(server) => {
                 server_rules::server(&mut findings, settings, node, server);
-                server_rules::rights(&mut findings, node, server, primary);
+                server_rules::rights(&mut findings, settings, node, server, primary);
                 node_rules::node(&mut findings, settings, node, server, primary);
             }
             Err(why) => findings.skip("server", Some(&node.name), format!("it can't be asked: {why}")),

@@ -5,7 +5,7 @@ use super::hba::{Connection, Verdict, decide};
 use super::psql;
 use super::server::{NodeSeen, ServerSeen};
 use crate::rebuild::conf::ConnInfo;
-use crate::settings::{Availability, Node, NodeRole, Settings};
+use crate::settings::{Availability, Fence, Node, NodeRole, Settings};
 
 /// Clocks further apart than this are told; a second is what a person notices in two logs side by side.
 const CLOCK_NOTE: f64 = 0.5;
@@ -319,6 +319,8 @@ pub(super) fn together(findings: &mut Findings, settings: &Settings, nodes: &[No
     configurations(findings, settings, &seen);
     let alone = settings.nodes.len() == 2
         && settings.guard.availability == Availability::Hold
+        && settings.guard.fence == Fence::None
+        && !settings.synchronous()
         && seen.iter().all(|(_, it)| it.text("synchronous_standby_names").unwrap_or_default().is_empty());
     findings.check(
         "two-nodes-hold",
@@ -326,7 +328,7 @@ pub(super) fn together(findings: &mut Findings, settings: &Settings, nodes: &[No
         alone.then(|| {
             Finding::new("", Level::Note, "two nodes, asynchronous, availability = \"hold\"")
                 .why("after a power loss nothing proves that the old primary is dead: nobody is promoted by itself")
-                .mend("is that what you want? a spare gives a third vote; \"prefer\" takes silence for death")
+                .mend("is that what you want? guard.fence makes sure of a death; \"prefer\" takes silence for it")
         }),
     );
 }

@@ -362,6 +362,7 @@ fn files(findings: &mut Findings, node: &Node, server: &ServerSeen) {
 /// Looks at what the role may do.
 pub(super) fn rights(
     findings: &mut Findings,
+    settings: &Settings,
     node: &Node,
     server: &ServerSeen,
     primary: Option<&ServerSeen>,
@@ -443,16 +444,16 @@ pub(super) fn rights(
                 .mend(format!("on the primary, as a superuser: ALTER ROLE {role} REPLICATION"))
         }),
     );
-    lossless(findings, node, server, primary.unwrap_or(server));
+    let names = primary.unwrap_or(server).text("synchronous_standby_names").unwrap_or_default();
+    if settings.synchronous() || !names.trim().is_empty() {
+        lossless(findings, node, server);
+    }
 }
 
 /// What a failover with synchronous standbys needs besides.
-fn lossless(findings: &mut Findings, node: &Node, server: &ServerSeen, primary: &ServerSeen) {
+fn lossless(findings: &mut Findings, node: &Node, server: &ServerSeen) {
     let name = Some(node.name.as_str());
     let role = server.more.role.as_str();
-    if primary.text("synchronous_standby_names").unwrap_or_default().trim().is_empty() {
-        return;
-    }
     if server.facts.major() < 15 {
         findings.check(
             "rights-lossless",

@@ -162,7 +162,9 @@ pub(super) fn read(text: &str, name: &str) -> Result<Settings> {
 /// Returns what names the text of a file.
 fn digest(text: &str) -> String {
     use sha1::Digest as _;
-    sha1::Sha1::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let digest = sha1::Sha1::digest(text.as_bytes());
+    let first = digest.iter().take(8).fold(0_u64, |all, octet| (all << 8) | u64::from(*octet));
+    format!("{first:016x}")
 }
 
 fn one_line(message: &str) -> String {
