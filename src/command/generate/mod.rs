@@ -6,6 +6,7 @@ mod connections;
 mod documents;
 mod man;
 mod names;
+mod protocol;
 mod roff;
 
 use crate::cli::{Cli, CompletionTarget, Completions, Man, Shell};
