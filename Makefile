@@ -4,6 +4,7 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 BIN := target/release/pgbaton
+HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Arguments for the demo: make demo ARGS="--spare --fault freeze --advert 100ms"
 ARGS ?=
 
@@ -29,7 +30,7 @@ define install
 	fi
 endef
 
-.PHONY: help build demo test lint bench docs install clean
+.PHONY: help build static demo test lint fuzz bench docs install clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +38,11 @@ help: ## list the targets
 build: ## build the release binary
 	$(call install,$(BUILD_PACKAGES))
 	$(CARGO) build --release
+
+static: ## build a release binary that needs no shared library at all
+	$(call install,$(BUILD_PACKAGES))
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST)
+	@ls -l target/$(HOST)/release/pgbaton
 
 demo: ## a whole cluster in network namespaces, a real failover, and its picture (as root)
 	$(call install,$(BUILD_PACKAGES) $(DEMO_PACKAGES))
@@ -52,6 +58,11 @@ lint: ## formatting and lints, warnings are errors
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
+
+FUZZ_SECONDS ?= 30
+fuzz: ## look for inputs that harm a decoder, FUZZ_SECONDS for each, guided by coverage (libFuzzer)
+	$(call install,$(BUILD_PACKAGES) g++)
+	tests/fuzz/guided/run $(FUZZ_SECONDS)
 
 bench: ## the figures: outages, stages, start-up times, memory (as root; takes minutes)
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))

@@ -178,7 +178,7 @@ impl Check {
         };
         let instances = self.instances(raw.instance, &others);
         let daemon = self.daemon(raw.daemon);
-        let guard = self.guard(raw.guard);
+        let guard = self.guard(raw.guard, vrrp.advert_interval);
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
         if let (Some(span), Some((None, _))) = (directory_span, &postgres)
@@ -444,13 +444,15 @@ impl Check {
         (self.problems.len() == before).then_some((directory, postgres))
     }
 
-    fn guard(&mut self, raw: RawGuard) -> GuardSettings {
+    fn guard(&mut self, raw: RawGuard, advert_interval: std::time::Duration) -> GuardSettings {
         let defaults = GuardSettings::default();
         GuardSettings {
             availability: self
                 .word("guard", "availability", raw.availability, &[Availability::Hold, Availability::Prefer])
                 .unwrap_or(defaults.availability),
-            ask_timeout: self.above_zero("ask_timeout", raw.ask_timeout).unwrap_or(defaults.ask_timeout),
+            ask_timeout: self
+                .above_zero("ask_timeout", raw.ask_timeout)
+                .unwrap_or_else(|| GuardSettings::default_ask_timeout(advert_interval)),
             max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
         }
     }

@@ -10,6 +10,7 @@
 )]
 
 mod conformance;
+mod exhaustive;
 mod guarded;
 mod simulation;
 mod wire;
