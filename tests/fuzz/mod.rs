@@ -56,11 +56,10 @@ fn shrink(target: &Target, mut input: Vec<u8>) -> Vec<u8> {
 
 fn complain(target: &Target, input: Vec<u8>) -> ! {
     let least = shrink(target, input);
-    let hex: String = least.iter().map(|octet| format!("{octet:02x}")).collect();
+    let octets = least.escape_ascii();
     panic!(
-        "{} is harmed by {:?} (hex {hex}); mend it, and keep the octets as a file in {}",
+        "{} is harmed by \"{octets}\"; mend it, and keep these octets as a file in {}",
         target.name,
-        String::from_utf8_lossy(&least),
         folder(target).display()
     );
 }

@@ -36,10 +36,6 @@ impl Cable {
         cable
     }
 
-    pub(super) fn name(&self, end: usize) -> &str {
-        &self.names[end]
-    }
-
     /// Runs something in a thread of an end's namespace.
     pub(super) fn inside<T: Send>(&self, end: usize, work: impl FnOnce() -> T + Send) -> T {
         let namespace = File::open(format!("/run/netns/{}", self.names[end])).unwrap();

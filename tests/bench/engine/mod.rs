@@ -164,7 +164,7 @@ fn costs(seconds: u64) {
             wire.until_all(count, 1);
             let before = [active.cpu(), backup.cpu()];
             let adverts = wire.collect(Duration::from_secs(seconds)).len();
-            let used = [active.cpu() - before[0], backup.cpu() - before[1]];
+            let used = [active.cpu().saturating_sub(before[0]), backup.cpu().saturating_sub(before[1])];
             used.map(|used| used.as_secs_f64() * 1e3 / (count_of(adverts) / 1000.0))
         });
         for (side, name) in ["sent", "received"].iter().enumerate() {

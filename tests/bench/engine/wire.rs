@@ -25,6 +25,13 @@ pub(super) struct Seen {
     pub(super) priority: u8,
 }
 
+/// What a read gave.
+enum Frame {
+    Advert(Seen),
+    Other,
+    None,
+}
+
 /// A socket that sees what goes in and out at one end.
 pub(super) struct Wire {
     socket: Socket,
@@ -45,9 +52,11 @@ impl Wire {
     /// Returns the next advert, or `None` when the time is over.
     pub(super) fn next_before(&mut self, end: Instant) -> Option<Seen> {
         loop {
-            while let Some(frame) = self.read() {
-                if let Some(seen) = frame {
-                    return Some(seen);
+            loop {
+                match self.read() {
+                    Frame::Advert(seen) => return Some(seen),
+                    Frame::Other => {}
+                    Frame::None => break,
                 }
             }
             let left = end.saturating_duration_since(Instant::now());
@@ -58,27 +67,26 @@ impl Wire {
         }
     }
 
-    /// Reads one frame: `None` when there is none now, `Some(None)` when it isn't an advert.
-    fn read(&self) -> Option<Option<Seen>> {
+    fn read(&self) -> Frame {
         let mut frame = [0_u8; 256];
         let mut control = nix::cmsg_space!(TimeSpec);
-        let (length, at) = {
-            let mut parts = [IoSliceMut::new(&mut frame)];
-            let message =
-                recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())
-                    .ok()?;
-            let stamp = message.cmsgs().ok()?.find_map(|part| match part {
-                ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
-                _ => None,
-            });
-            (message.bytes, stamp)
+        let mut parts = [IoSliceMut::new(&mut frame)];
+        let Ok(message) =
+            recvmsg::<()>(self.socket.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::empty())
+        else {
+            return Frame::None;
         };
+        let stamp = message.cmsgs().unwrap().find_map(|part| match part {
+            ControlMessageOwned::ScmTimestampns(time) => Some(Duration::from(time)),
+            _ => None,
+        });
+        let length = message.bytes;
         let frame = &frame[..length.min(256)];
-        let advert = frame.len() >= 42 && frame[12..14] == [8, 0] && frame[23] == 112;
-        Some(advert.then(|| {
-            let at = at.unwrap_or_else(now);
-            Seen { at, from: frame[29], vrid: frame[35], priority: frame[36] }
-        }))
+        if frame.len() < 42 || frame[12..14] != [8, 0] || frame[23] != 112 {
+            return Frame::Other;
+        }
+        let at = stamp.unwrap_or_else(now);
+        Frame::Advert(Seen { at, from: frame[29], vrid: frame[35], priority: frame[36] })
     }
 
     /// Waits for an advert.
@@ -106,7 +114,7 @@ impl Wire {
                 quiet = Instant::now();
             }
         }
-        while self.read().is_some() {}
+        while !matches!(self.read(), Frame::None) {}
     }
 
     /// Collects what is seen in this time.
