@@ -4,7 +4,6 @@
 SHELL := /bin/bash
 CARGO ?= cargo
 BIN := target/release/pgbaton
-HOST := $(shell rustc -vV 2>/dev/null | sed -n 's/^host: //p')
 # Arguments for the demo: make demo ARGS="--spare --fault freeze --advert 100ms"
 ARGS ?=
 
@@ -41,8 +40,9 @@ build: ## build the release binary
 
 static: ## build a release binary that needs no shared library at all
 	$(call install,$(BUILD_PACKAGES))
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --release --target $(HOST)
-	@ls -l target/$(HOST)/release/pgbaton
+	@mkdir -p target/archives && ln -sf "$$(pkg-config --variable=libdir zlib)/libz.a" target/archives/
+	$(CARGO) rustc --release --bin pgbaton -- -C target-feature=+crt-static -L native=$(CURDIR)/target/archives
+	@ldd $(BIN) 2>&1 | grep -q 'statically linked' || { echo "$(BIN) still needs shared libraries" >&2; exit 1; }
 
 demo: ## a whole cluster in network namespaces, a real failover, and its picture (as root)
 	$(call install,$(BUILD_PACKAGES) $(DEMO_PACKAGES))
@@ -59,10 +59,11 @@ lint: ## formatting and lints, warnings are errors
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
 
-FUZZ_SECONDS ?= 30
-fuzz: ## look for inputs that harm a decoder, FUZZ_SECONDS for each, guided by coverage (libFuzzer)
-	$(call install,$(BUILD_PACKAGES) g++)
-	tests/fuzz/guided/run $(FUZZ_SECONDS)
+FUZZ_ROUNDS ?= 300000
+fuzz: ## look for inputs that harm a decoder: FUZZ_ROUNDS mutations for each, from a new seed
+	$(call install,$(BUILD_PACKAGES))
+	PGBATON_FUZZ_SEED=$$((RANDOM * 32768 + RANDOM)) PGBATON_FUZZ_ROUNDS=$(FUZZ_ROUNDS) \
+	  $(CARGO) test --test integration fuzz:: -- --nocapture
 
 bench: ## the figures: outages, stages, start-up times, memory (as root; takes minutes)
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))

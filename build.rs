@@ -33,12 +33,7 @@ fn archives() -> Option<PathBuf> {
     let from = PathBuf::from(String::from_utf8(asked.stdout).ok()?.trim());
     let folder = Path::new(&env::var_os("OUT_DIR")?).join("archives");
     std::fs::create_dir_all(&folder).ok()?;
-    let mut names = vec!["libssl.a", "libcrypto.a"];
-    // A binary without any shared library needs the third one too.
-    if env::var("CARGO_CFG_TARGET_FEATURE").is_ok_and(|features| features.contains("crt-static")) {
-        names.push("libz.a");
-    }
-    for name in names {
+    for name in ["libssl.a", "libcrypto.a"] {
         let (archive, link) = (from.join(name), folder.join(name));
         if !archive.is_file() {
             return None;

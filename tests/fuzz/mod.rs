@@ -1,7 +1,7 @@
 //! The bounded run of the fuzz targets: the committed corpus, and mutations of it from fixed seeds.
 //!
-//! `PGBATON_FUZZ_ROUNDS` tries more of them, `PGBATON_FUZZ_SEED` others. `make fuzz` looks for new ways through the
-//! code with libFuzzer, over the same targets and corpus. What is found is shrunk and kept in the corpus.
+//! `PGBATON_FUZZ_ROUNDS` tries more of them, `PGBATON_FUZZ_SEED` others, and `make fuzz` many from a new seed. What is
+//! found is shrunk, and kept in the corpus.
 
 mod targets;
 
@@ -182,6 +182,7 @@ fn nothing_in_the_corpus_nor_a_part_of_it_does_harm() {
 #[test]
 fn no_mutation_of_the_corpus_does_harm() {
     let seed = number("PGBATON_FUZZ_SEED", 1);
+    println!("seed {seed}");
     let rounds = number("PGBATON_FUZZ_ROUNDS", ROUNDS);
     // Side by side: the targets have nothing to do with each other.
     std::thread::scope(|scope| {

@@ -1,8 +1,7 @@
 //! What is fuzzed: every decoder of octets or text that comes from a network, a file, a program or a person.
 //!
 //! A target takes any octets and must not panic; where there is a way back (what was read can be written), the way
-//! there and back must end where it began. The bounded run of the suite (`mod.rs`) and the guided one (`guided/`)
-//! share this file.
+//! there and back must end where it began.
 
 use pgbaton::daemon::control::Request;
 use pgbaton::net::{arp, ndp, netlink};
