@@ -102,7 +102,9 @@ pub fn with_settings(text: &str, settings: &[(&str, String)]) -> String {
     let named = |line: &&str| {
         split(line).is_some_and(|(own, _)| settings.iter().any(|(name, _)| own.eq_ignore_ascii_case(name)))
     };
-    let mut out: String = text.lines().filter(|line| !named(line)).flat_map(|line| [line, "\n"]).collect();
+    // A file that was edited elsewhere may end its lines with carriage returns, which are blanks to the server.
+    let lines = text.lines().map(|line| line.trim_end_matches('\r'));
+    let mut out: String = lines.filter(|line| !named(line)).flat_map(|line| [line, "\n"]).collect();
     for (name, value) in settings {
         out.push_str(name);
         out.push_str(" = '");
