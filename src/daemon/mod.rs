@@ -17,6 +17,7 @@ pub mod control;
 mod drops;
 mod edges;
 mod event_loop;
+mod fencing;
 mod instance;
 mod recorder;
 mod reporter;

@@ -266,6 +266,7 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
             heartbeat: settings.replication.heartbeat,
             isolation: settings.replication.isolation_timeout,
         }),
+        fences: settings.guard.fence != settings::Fence::None,
         rejoin: match settings.replication.rejoin {
             settings::Rejoin::Auto => supervisor::Rejoin::Auto,
             settings::Rejoin::Manual => supervisor::Rejoin::Manual,

@@ -9,8 +9,8 @@ use super::problem::{Problem, Problems, nearest};
 use super::replication::RawReplication;
 use super::value::{Check, Value};
 use super::{
-    Availability, Checksum, ClusterSettings, GuardSettings, Node, NodeRole, PostgresSettings, Settings,
-    SshSettings, VipSettings, VrrpSettings,
+    Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, PostgresSettings,
+    Settings, SshSettings, VipSettings, VrrpSettings,
 };
 use crate::error::{Error, Result};
 use crate::units::InterfaceAddress;
@@ -115,6 +115,9 @@ struct RawGuard {
     availability: Value<String>,
     ask_timeout: Value<String>,
     max_lag: Value<String>,
+    fence: Value<String>,
+    fence_command: Value<String>,
+    fence_timeout: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -452,6 +455,22 @@ impl Check {
 
     fn guard(&mut self, raw: RawGuard, advert_interval: std::time::Duration) -> GuardSettings {
         let defaults = GuardSettings::default();
+        let place = raw.fence.as_ref().map(Spanned::span);
+        let fence = self
+            .word("guard", "fence", raw.fence, &[Fence::None, Fence::Ssh, Fence::Command])
+            .unwrap_or(defaults.fence);
+        let command = raw.fence_command.as_ref().map(Spanned::span);
+        match (fence, place, command) {
+            (Fence::Command, Some(place), None) => {
+                let missing = Problem::at(place, "fence = \"command\" needs a fence_command");
+                self.problems.add(missing.hint("as in: fence_command = \"/etc/pgbaton/fence\""));
+            }
+            (Fence::None | Fence::Ssh, _, Some(command)) => {
+                let unused = Problem::at(command, "fence_command is never run");
+                self.problems.add(unused.hint("write fence = \"command\" too, or leave it out"));
+            }
+            _ => {}
+        }
         GuardSettings {
             availability: self
                 .word("guard", "availability", raw.availability, &[Availability::Hold, Availability::Prefer])
@@ -460,6 +479,11 @@ impl Check {
                 .above_zero("ask_timeout", raw.ask_timeout)
                 .unwrap_or_else(|| GuardSettings::default_ask_timeout(advert_interval)),
             max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
+            fence,
+            fence_command: self.text("fence_command", raw.fence_command),
+            fence_timeout: self
+                .above_zero("fence_timeout", raw.fence_timeout)
+                .unwrap_or(defaults.fence_timeout),
         }
     }
 

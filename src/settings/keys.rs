@@ -461,6 +461,31 @@ pub const SECTIONS: &[Section] = &[
                 example: "\"16MB\"",
                 doc: "The most write-ahead log that a standby may lack and still be promoted.",
             },
+            Key {
+                name: "fence",
+                form: Form::Word(&["none", "ssh", "command"]),
+                default: Default::Value("\"none\""),
+                example: "\"ssh\"",
+                doc: "How the death of a silent node is proved before this one is promoted in its place, when commits \
+                      don't wait for standbys: with \"ssh\" its PostgreSQL is stopped as by pg fence --node, with \
+                      \"command\" by fence_command.",
+            },
+            Key {
+                name: "fence_command",
+                form: Form::Text,
+                default: Default::Found("none"),
+                example: "\"/etc/pgbaton/fence\"",
+                doc: "A command that ends a node for sure, by its power switch for example. It is run by sh with the \
+                      node's name and address in PGBATON_FENCE_NODE and PGBATON_FENCE_ADDRESS. Exit status 0 is \
+                      believed: it must mean that the node is off.",
+            },
+            Key {
+                name: "fence_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"15s\""),
+                example: "\"15s\"",
+                doc: "How long a fencing may take; one that takes longer is no proof.",
+            },
         ],
     },
     replication::REPLICATION,

@@ -238,12 +238,35 @@ pub struct GuardSettings {
     pub ask_timeout: Duration,
     /// The most write-ahead log that may be missing, in bytes; `None`: no limit.
     pub max_lag: Option<u64>,
+    /// How the death of a silent node is made sure of.
+    pub fence: Fence,
+    /// The command that does it, with `fence = "command"`.
+    pub fence_command: Option<String>,
+    /// How long a fencing may take.
+    pub fence_timeout: Duration,
+}
+
+/// How the death of a silent node is made sure of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fence {
+    /// It isn't.
+    None,
+    /// Its PostgreSQL is stopped over SSH.
+    Ssh,
+    /// A command switches it off.
+    Command,
 }
 
 impl Default for GuardSettings {
     fn default() -> Self {
-        let ask_timeout = Self::default_ask_timeout(VrrpSettings::default().advert_interval);
-        Self { availability: Availability::Hold, ask_timeout, max_lag: None }
+        Self {
+            availability: Availability::Hold,
+            ask_timeout: Self::default_ask_timeout(VrrpSettings::default().advert_interval),
+            max_lag: None,
+            fence: Fence::None,
+            fence_command: None,
+            fence_timeout: Duration::from_secs(15),
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Nothing in this room blocks but [`Poller::wait`](crate::net::driver::Poller::wait). Netlink and ARP calls are
 //! single system calls of microseconds; everything longer goes to `worker`.
 
+mod orders;
 mod reload;
 mod said;
 
@@ -13,23 +14,21 @@ use crate::daemon::instance::Instance;
 use crate::daemon::recorder::Recorder;
 use crate::daemon::reporter::Reporter;
 use crate::daemon::setup::{Node, Parts};
-use crate::daemon::worker::{self, Job, Told};
+use crate::daemon::worker::{Job, Told};
 use crate::error::Result;
-use crate::host::clock::{self, Deadline};
+use crate::host::clock;
 use crate::host::process::Pidfd;
 use crate::host::sdnotify::SdNotify;
 use crate::net::driver::{Event as Ready, Poller, Signals, Timer, Token, Waker};
 use crate::net::netlink::{Monitor, NetEvent, Netlink};
 use crate::net::sched;
-use crate::output::report::StepStatus;
-use crate::pg::gates::PeerView;
+use crate::pg::gates::{PeerView, Proof};
 use crate::pg::peers::Peers;
-use crate::plan::apply::Progress;
 use crate::promotion::event::{Event, EventKind};
-use crate::promotion::supervisor::{Asked, Input, Local, Order, Phase, Supervisor};
+use crate::promotion::supervisor::{Asked, Input, Local, Phase, Supervisor};
 use crate::settings::Settings;
 use crate::units::{Mac, Moment};
-use crate::vrrp::event::{AskReason, Event as RouterEvent, Resign};
+use crate::vrrp::event::{AskReason, Event as RouterEvent};
 use crate::vrrp::types::{Priority, State};
 use crate::vrrp::wire::{self, RxPacket};
 use crate::watch::{Seen, Watch};
@@ -62,6 +61,7 @@ pub(in crate::daemon) enum Message {
     Probed { round: u64, mac: Option<Mac> },
     Worker(Told),
     Rejoined(std::result::Result<String, String>),
+    Fenced { node: String, result: std::result::Result<Proof, String> },
     Call(Call),
 }
 
@@ -328,6 +328,7 @@ impl Loop {
                 Message::Worker(Told::Done(result)) => self.tell(now, Input::PlanDone(result)),
                 Message::Worker(Told::Upkeep(why)) => self.tended(why),
                 Message::Rejoined(result) => self.tell(now, Input::Rejoined(result)),
+                Message::Fenced { node, result } => self.tell(now, Input::Fenced { node, result }),
                 Message::Call(call) => self.answer(now, call),
             }
         }
@@ -533,131 +534,6 @@ impl Loop {
         let holds = self.supervisor.as_ref().is_some_and(Supervisor::holds_vip);
         self.touch(main, |instance, _| instance.hold(now, holds));
         self.reschedule(now, main);
-    }
-
-    fn carry_out(&mut self, now: Moment, main: Id, order: Order) {
-        match order {
-            Order::Ask { round, until, link } => self.ask(round, until, link),
-            Order::Observe => {
-                if let Some(database) = &self.database {
-                    database.watch.poke();
-                    drop(database.jobs.send(Job::Warm));
-                }
-            }
-            Order::Promote { term } => self.job(Job::Promote { term }),
-            Order::Serve { adopt, term } => self.job(Job::Serve { adopt, term }),
-            Order::Reconfigure { term } => self.upkeep(Job::Reconfigure { term }),
-            Order::Confirm { term, nodes } => self.upkeep(Job::Confirm { term, nodes }),
-            Order::Resume => self.upkeep(Job::Resume),
-            Order::Heard { from, register } => self.upkeep(Job::Heard { from, register }),
-            Order::Rejoin { primary } => self.rejoin(primary),
-            Order::Release { stop } => {
-                self.touch(main, |instance, _| instance.hold(now, false));
-                self.job(Job::Release { stop });
-            }
-            Order::DropVip => {
-                self.touch(main, |instance, edges| {
-                    instance.drop_vips("not this node's to have", edges);
-                });
-            }
-            Order::Eligible(eligible) => {
-                self.touch(main, |instance, _| instance.router_mut().set_fault(now, !eligible));
-            }
-            Order::Grant => {
-                self.touch(main, |instance, _| {
-                    let router = instance.router_mut();
-                    if router.state() == State::Active {
-                        router.announce_again(now);
-                    } else {
-                        router.grant(now);
-                    }
-                });
-            }
-            Order::Yield { farewell } => {
-                let how = Resign { farewell, hold: None };
-                self.touch(main, |instance, _| instance.router_mut().resign(now, how));
-            }
-            Order::Note(event) => self.note(event),
-            Order::Resigned(result) => {
-                let answer = match result {
-                    Ok(()) => json!({ "schema": 1, "resigned": true }),
-                    Err(why) => json!({ "schema": 1, "error": why }),
-                };
-                for caller in self.resigning.drain(..) {
-                    drop(caller.send(answer.clone()));
-                }
-            }
-            Order::Exit => self.leaving = true,
-        }
-    }
-
-    fn ask(&mut self, round: u64, until: Moment, link: bool) {
-        let (Some(database), Some(main)) = (&self.database, &self.node.main) else { return };
-        let mailbox = self.mailbox.clone();
-        database.peers.ask(Deadline::at(until), &move |view| {
-            mailbox.send(Message::Answered { round, view });
-        });
-        if !link {
-            return;
-        }
-        let mailbox = self.mailbox.clone();
-        let vips = main.vips.iter().map(|place| place.vip.address.address()).collect();
-        worker::probe(main.link.clone(), vips, PROBE_WAIT, move |mac| {
-            mailbox.send(Message::Probed { round, mac });
-        });
-    }
-
-    fn job(&mut self, job: Job) {
-        if let Some(database) = &self.database {
-            drop(database.jobs.send(job));
-        }
-    }
-
-    /// Hands a job to the thread beside the plans; one that is still at its last one isn't given more.
-    fn upkeep(&mut self, job: Job) {
-        if let Some(database) = &mut self.database
-            && !database.tending
-        {
-            database.tending = database.upkeep.send(job).is_ok();
-        }
-    }
-
-    /// Runs the verb that makes this node a standby of the primary, as a process of its own: it outlives a daemon that
-    /// is killed, and the next run finishes what a killed one left.
-    fn rejoin(&mut self, primary: String) {
-        let mailbox = self.mailbox.clone();
-        let config = self.settings.file.clone();
-        let node = self.node.name.clone();
-        let started = worker::rejoin(config, &node, primary, move |result| {
-            mailbox.send(Message::Rejoined(result));
-        });
-        if let Err(error) = started {
-            self.mailbox.send(Message::Rejoined(Err(error.to_string())));
-        }
-    }
-
-    fn progress(&mut self, progress: Progress) {
-        match progress {
-            Progress::Started { at, step, describe } => {
-                let event = Event::new(EventKind::StepStarted, describe).with("step", step);
-                self.edges.recorder.note_at(at, event);
-            }
-            Progress::Done { at, step, report } => {
-                let text = match &report.detail {
-                    Some(detail) => format!("{} {}: {detail}", report.status.name(), report.describe),
-                    None => format!("{} {}", report.status.name(), report.describe),
-                };
-                let event = Event::new(EventKind::StepDone, text)
-                    .with("step", step)
-                    .with("status", serde_json::to_value(report.status).unwrap_or(Value::Null))
-                    .with("took_ms", report.took_ms);
-                self.edges.recorder.note_at(at, event);
-                if step == "remove-address" && report.status == StepStatus::Done {
-                    let event = Event::new(EventKind::VipRemoved, "the virtual IP left this node");
-                    self.edges.recorder.note_at(at, event);
-                }
-            }
-        }
     }
 
     fn note(&mut self, event: Event) {
