@@ -19,10 +19,12 @@ mod edges;
 mod event_loop;
 mod fencing;
 mod instance;
+mod notify;
 mod recorder;
 mod reporter;
 pub mod setup;
 mod spec;
+mod track;
 mod worker;
 
 pub use event_loop::run;

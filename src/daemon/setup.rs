@@ -114,7 +114,7 @@ impl Parts {
 pub(super) fn main_spec(settings: &Settings, netlink: &mut Netlink, addresses: &[Address]) -> Result<Spec> {
     let link = node_link(settings, netlink, addresses)?;
     let vips = vips_on(settings, &link, addresses)?;
-    spec::main(settings, link, vips)
+    spec::main(settings, link, vips, addresses)
 }
 
 impl Node {

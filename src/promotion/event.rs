@@ -66,6 +66,12 @@ pub enum EventKind {
     Rejoined,
     /// An operator asked the node to hand over.
     Resigned,
+    /// Something that a virtual router depends on has changed, and what it does to the router.
+    Tracked,
+    /// A program was told of a change of state, and did its part.
+    Notified,
+    /// A program was told of a change of state, and failed.
+    NotifyFailed,
     /// The daemon stops.
     Stopping,
 }
@@ -95,6 +101,7 @@ impl EventKind {
                 | Self::Fenced
                 | Self::AddressLost
                 | Self::ActiveDown
+                | Self::NotifyFailed
         )
     }
 }

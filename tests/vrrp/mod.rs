@@ -11,6 +11,7 @@
 
 mod conformance;
 mod exhaustive;
+mod groups;
 mod guarded;
 mod simulation;
 mod wire;

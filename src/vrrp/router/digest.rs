@@ -1,6 +1,6 @@
 //! What tells one state of a router from another, whatever the clock shows: for searches through all states.
 
-use super::Router;
+use super::{Listening, Router};
 use crate::units::Moment;
 use crate::vrrp::timers::Timer;
 use std::hash::{Hash, Hasher};
@@ -41,7 +41,8 @@ impl Router {
             [last_sent.map(ago), last_assert.map(ago), hold_until.map(|until| until.since(now))];
         waits.hash(hasher);
         last_heard.map(|heard| (heard.from, ago(heard.at), heard.priority, heard.interval)).hash(hasher);
-        (listening.farewell, listening.suspected, listening.preempt_ready, listening.graced).hash(hasher);
+        let Listening { farewell, suspected, preempt_ready, graced, wants } = listening;
+        (farewell, suspected, preempt_ready, graced, wants).hash(hasher);
         for rival in rivals.iter() {
             (rival.from, rival.priority, rival.interval, rival.wins, ago(rival.last)).hash(hasher);
         }
