@@ -17,6 +17,7 @@ mod cli;
 mod cluster;
 mod configs;
 mod docs;
+mod fuzz;
 mod golden;
 mod keepalived;
 mod net;
