@@ -14,8 +14,10 @@
 
 mod arch;
 mod cli;
+mod cluster;
 mod configs;
 mod docs;
+mod fuzz;
 mod golden;
 mod keepalived;
 mod majors;

@@ -141,7 +141,13 @@ Examples:
 pub(super) const CLUSTER: &str = "\
 Examples:
   Show every node
-    pgbaton cluster status";
+    pgbaton cluster status
+  Prepare this node for the cluster
+    sudo -u postgres pgbaton cluster init --dry-run
+  Find what would make a failover fail
+    pgbaton cluster check
+  Draw the last failover
+    pgbaton cluster timeline";
 
 pub(super) const CLUSTER_STATUS: &str = "\
 Examples:
@@ -150,7 +156,50 @@ Examples:
   Show it again every two seconds
     pgbaton cluster status --watch 2s
   Use the answer in a script
-    pgbaton cluster status --json";
+    pgbaton cluster status --json
+  Check it from Nagios or Icinga, with a lag of 16 MB or 10 s as a warning
+    pgbaton cluster status --format nagios -w 16MB -w 10s -c 256MB -c 1m
+  Hand it to the textfile collector of Prometheus, from cron or a timer
+    pgbaton cluster status --format prometheus -o /var/lib/prometheus/node-exporter/pgbaton_cluster.prom";
+
+pub(super) const CLUSTER_INIT: &str = "\
+Examples:
+  See what the primary still needs
+    sudo -u postgres pgbaton cluster init --dry-run
+  Prepare it, and then each other node
+    sudo -u postgres pgbaton cluster init
+  Begin with an empty data directory on the first node
+    sudo -u postgres pgbaton cluster init --create";
+
+pub(super) const CLUSTER_CHECK: &str = "\
+Examples:
+  Check the cluster and this machine
+    pgbaton cluster check
+  Show the checks that passed too
+    pgbaton cluster check --verbose
+  Mend what is safe to mend
+    pgbaton cluster check --fix
+  Use the answer in a script
+    pgbaton cluster check --json | jq -r '.findings[].what'";
+
+pub(super) const CLUSTER_EVENTS: &str = "\
+Examples:
+  Show what happened in the last hour
+    pgbaton cluster events --since 1h
+  Watch what the daemon of this node does
+    pgbaton cluster events --follow
+  Look at both sides of a failover
+    pgbaton cluster events --peers --since 10m";
+
+pub(super) const CLUSTER_TIMELINE: &str = "\
+Examples:
+  Draw the last failover
+    pgbaton cluster timeline
+  List all that are recorded, and draw one of them
+    pgbaton cluster timeline --list
+    pgbaton cluster timeline --id 20260102T030405Z
+  Draw both sides of the failover that began term 3, as a picture for the report
+    pgbaton cluster timeline --id 3 --peers --svg failover.svg";
 
 pub(super) const DEMO: &str = "\
 Examples:

@@ -13,7 +13,10 @@ mod rebuild;
 mod vip;
 mod vrrp;
 
-pub use cluster::{ClusterCommand, ClusterPause, ClusterResume, ClusterStatus, ClusterSwitchover};
+pub use cluster::{
+    ClusterCheck, ClusterCommand, ClusterEvents, ClusterInit, ClusterPause, ClusterResume, ClusterStatus,
+    ClusterSwitchover, ClusterTimeline, RecordSource, StatusFormat,
+};
 pub use demo::{Demo, Fault};
 pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
 pub use multicall::expand;
@@ -144,7 +147,7 @@ pub enum Command {
     /// Act on the local PostgreSQL
     #[command(subcommand, after_long_help = examples::PG)]
     Pg(PgCommand),
-    /// Look at the whole cluster
+    /// Prepare, check and watch the whole cluster
     #[command(subcommand, after_long_help = examples::CLUSTER)]
     Cluster(ClusterCommand),
     /// Run a whole cluster on this machine and let it fail over
@@ -172,6 +175,10 @@ impl Command {
             Self::Pg(PgCommand::Fence(_)) => "pg fence",
             Self::Pg(PgCommand::FetchHistory(_)) => "pg fetch-history",
             Self::Cluster(ClusterCommand::Status(_)) => "cluster status",
+            Self::Cluster(ClusterCommand::Init(_)) => "cluster init",
+            Self::Cluster(ClusterCommand::Check(_)) => "cluster check",
+            Self::Cluster(ClusterCommand::Events(_)) => "cluster events",
+            Self::Cluster(ClusterCommand::Timeline(_)) => "cluster timeline",
             Self::Cluster(ClusterCommand::Switchover(_)) => "cluster switchover",
             Self::Cluster(ClusterCommand::Pause(_)) => "cluster pause",
             Self::Cluster(ClusterCommand::Resume(_)) => "cluster resume",
@@ -248,6 +255,10 @@ mod tests {
             "pg fence",
             "pg fetch-history",
             "cluster status",
+            "cluster init",
+            "cluster check",
+            "cluster events",
+            "cluster timeline",
             "demo",
             "generate man d",
             "generate completions bash",

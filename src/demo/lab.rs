@@ -226,7 +226,8 @@ impl Lab {
         let base = self.options.base.display();
         let mut text = format!(
             "# made by `pgbaton demo`; the same file serves every node\n\
-             [cluster]\nname = \"article\"\nruntime_directory = \"{base}/run\"\n"
+             [cluster]\nname = \"article\"\nruntime_directory = \"{base}/run\"\n\
+             state_directory = \"{base}/run\"\n"
         );
         for (name, address, priority) in self.options.nodes() {
             if self.options.is_witness(name) {

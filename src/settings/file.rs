@@ -66,6 +66,7 @@ struct RawFile {
 struct RawCluster {
     name: Value<String>,
     runtime_directory: Value<String>,
+    state_directory: Value<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -178,9 +179,19 @@ pub(super) fn read(text: &str, name: &str) -> Result<Settings> {
     let mut check = Check { problems, warnings: Vec::new() };
     let settings = check.file(raw);
     match settings {
-        Some(settings) if check.problems.is_empty() => Ok(Settings { warnings: check.warnings, ..settings }),
+        Some(settings) if check.problems.is_empty() => {
+            Ok(Settings { digest: digest(text), warnings: check.warnings, ..settings })
+        }
         _ => Err(check.problems.into_error(name, text)),
     }
+}
+
+/// Returns what names the text of a file.
+fn digest(text: &str) -> String {
+    use sha1::Digest as _;
+    let digest = sha1::Sha1::digest(text.as_bytes());
+    let first = digest.iter().take(8).fold(0_u64, |all, octet| (all << 8) | u64::from(*octet));
+    format!("{first:016x}")
 }
 
 fn one_line(message: &str) -> String {
@@ -213,7 +224,7 @@ impl Check {
         let instances = self.instances(raw.instance, &others, &trackers);
         let groups = self.groups(raw.group, &instances);
         let daemon = self.daemon(raw.daemon);
-        let guard = self.guard(raw.guard);
+        let guard = self.guard(raw.guard, vrrp.advert_interval);
         let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
         let replication = self.replication(raw.replication, &roles);
         let place = raw.witness.as_ref().map(Spanned::span);
@@ -245,6 +256,7 @@ impl Check {
         self.socket_paths(&cluster, &nodes);
         Some(Settings {
             file: None,
+            digest: String::new(),
             cluster,
             nodes,
             me: None,
@@ -268,7 +280,9 @@ impl Check {
         let name = self.name("the cluster's name", &name)?;
         let runtime_directory =
             self.path("runtime_directory", raw.runtime_directory).unwrap_or_else(|| "/run/pgbaton".into());
-        Some(ClusterSettings { name, runtime_directory })
+        let state_directory =
+            self.path("state_directory", raw.state_directory).unwrap_or_else(|| "/var/lib/pgbaton".into());
+        Some(ClusterSettings { name, runtime_directory, state_directory })
     }
 
     fn nodes(&mut self, raw: Vec<Spanned<RawNode>>, may_be_none: bool) -> Vec<Checked> {
@@ -516,7 +530,7 @@ impl Check {
         (self.problems.len() == before).then_some((directory, postgres))
     }
 
-    fn guard(&mut self, raw: RawGuard) -> GuardSettings {
+    fn guard(&mut self, raw: RawGuard, advert_interval: std::time::Duration) -> GuardSettings {
         let defaults = GuardSettings::default();
         let place = raw.fence.as_ref().map(Spanned::span);
         let fence = self
@@ -538,7 +552,9 @@ impl Check {
             availability: self
                 .word("guard", "availability", raw.availability, &[Availability::Hold, Availability::Prefer])
                 .unwrap_or(defaults.availability),
-            ask_timeout: self.above_zero("ask_timeout", raw.ask_timeout).unwrap_or(defaults.ask_timeout),
+            ask_timeout: self
+                .above_zero("ask_timeout", raw.ask_timeout)
+                .unwrap_or_else(|| GuardSettings::default_ask_timeout(advert_interval)),
             max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
             max_silence: self.above_zero("max_silence", raw.max_silence),
             fence,

@@ -16,6 +16,7 @@ mod replication;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub mod threshold;
 mod track;
 mod value;
 mod witness;
@@ -49,6 +50,8 @@ const LARGEST_FILE: u64 = 1 << 20;
 pub struct Settings {
     /// The file that was read; `None` when the settings were made from flags.
     pub file: Option<PathBuf>,
+    /// Names the text of the file: two nodes with one digest have the same configuration.
+    pub digest: String,
     /// The cluster as a whole.
     pub cluster: ClusterSettings,
     /// Every node, in the order of the file.
@@ -88,6 +91,8 @@ pub struct ClusterSettings {
     pub name: String,
     /// Where control sockets and locks are made.
     pub runtime_directory: PathBuf,
+    /// Where flight records are kept.
+    pub state_directory: PathBuf,
 }
 
 /// One machine of the cluster.
@@ -289,13 +294,22 @@ impl Default for GuardSettings {
     fn default() -> Self {
         Self {
             availability: Availability::Hold,
-            ask_timeout: Duration::from_millis(200),
+            ask_timeout: Self::default_ask_timeout(VrrpSettings::default().advert_interval),
             max_lag: None,
             max_silence: None,
             fence: Fence::None,
             fence_command: None,
             fence_timeout: Duration::from_secs(15),
         }
+    }
+}
+
+impl GuardSettings {
+    /// Returns how long the others have to answer when nothing else is said: two advert intervals, because the
+    /// question goes out with the first suspicion (after one and a half) and the down interval is over after a
+    /// good three; but no less than a busy server needs, and no longer than anybody alive does.
+    pub fn default_ask_timeout(advert_interval: Duration) -> Duration {
+        (advert_interval * 2).clamp(Duration::from_millis(50), Duration::from_millis(200))
     }
 }
 

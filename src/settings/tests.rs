@@ -62,7 +62,9 @@ fn what_the_file_leaves_out_has_the_documented_default() {
     }
     let nodes = SMALL.split_once("[[node]]").unwrap().1.split_once("[postgres]").unwrap().0;
     let explicit = format!("{text}\n[[node]]{nodes}").replace("23/24\"", "23/24\"\nlease = \"3s\"");
-    assert_eq!(Settings::from_toml(&explicit, "f").unwrap(), small());
+    let (explicit, small) = (Settings::from_toml(&explicit, "f").unwrap(), small());
+    assert_ne!(explicit.digest, small.digest);
+    assert_eq!(explicit, Settings { digest: explicit.digest.clone(), ..small });
 }
 
 #[test]
@@ -220,6 +222,18 @@ fn a_named_pipe_does_not_make_the_reader_wait() {
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let error = Settings::load(&Overrides { config: Some(path), node: None }).unwrap_err();
     assert!(error.message().ends_with("isn't a regular file"), "{error}");
+}
+
+#[test]
+fn the_others_have_two_advert_intervals_to_answer_within_bounds() {
+    let ask_timeout = |lines: &str| {
+        let text = format!("{SMALL}\n{lines}");
+        Settings::from_toml(&text, "f").unwrap().guard.ask_timeout.as_millis()
+    };
+    for (interval, expected) in [("10ms", 50), ("60ms", 120), ("100ms", 200), ("1s", 200)] {
+        assert_eq!(ask_timeout(&format!("[vrrp]\nadvert_interval = \"{interval}\"")), expected);
+    }
+    assert_eq!(ask_timeout("[guard]\nask_timeout = \"3s\""), 3000);
 }
 
 proptest! {

@@ -5,6 +5,7 @@
 mod demos;
 mod failover;
 mod fencing;
+mod flight;
 mod interrupted;
 mod lossless;
 mod refusals;

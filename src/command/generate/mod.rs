@@ -3,7 +3,9 @@
 //! The committed copies in `man/` and `completions/` come from the same functions; a test compares them.
 
 mod connections;
+mod documents;
 mod man;
+mod names;
 mod protocol;
 mod roff;
 
@@ -54,7 +56,8 @@ fn completion(shell: Shell) -> String {
     clap_complete::generate(generator, &mut Cli::command(), "pgbaton", &mut script);
     // The generators leave blanks at the ends of lines.
     let script = String::from_utf8_lossy(&script);
-    script.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
+    let script: String = script.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+    names::complete_nodes(shell, &script)
 }
 
 /// Writes the files that are new or different.

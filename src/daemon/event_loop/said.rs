@@ -166,6 +166,7 @@ impl Loop {
                 phase,
                 reason,
                 hint,
+                config: Some(self.settings.digest.clone()),
             });
         }
     }
