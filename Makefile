@@ -29,7 +29,7 @@ define install
 	fi
 endef
 
-.PHONY: help build demo test lint bench docs install clean
+.PHONY: help build demo test lint bench chaos docs install clean
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,6 +57,10 @@ bench: ## the figures: outages, stages, start-up times, memory (as root; takes m
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 	$(CARGO) build --release
 	$(CARGO) bench --bench figures
+
+chaos: ## faults on a real cluster, and a judge: make chaos ARGS="--runs 50 --seed 7 --mode sync3" (as root; --help says more)
+	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+	$(CARGO) bench --bench chaos -- $(ARGS)
 
 docs: ## rewrite man/ and completions/ from the definitions
 	PGBATON_UPDATE=1 $(CARGO) test --test integration docs

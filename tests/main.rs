@@ -13,6 +13,7 @@
 )]
 
 mod arch;
+mod chaos;
 mod cli;
 mod configs;
 mod docs;
@@ -26,3 +27,5 @@ mod ssh;
 mod status;
 mod support;
 mod vrrp;
+
+use support::lab::BINARY;
