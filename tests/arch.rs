@@ -8,10 +8,10 @@ const EDGES: &[&str] =
     &["net", "host", "watch", "demo", "daemon", "command", "plan::apply", "ssh::session", "ssh::target"];
 
 /// The parts of the database room that only compute.
-const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "sql"];
+const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "sql", "register"];
 
 /// The parts of the rebuild that only compute.
-const PURE_REBUILD: &[&str] = &["decision", "decision_tests", "step", "wal", "conf"];
+const PURE_REBUILD: &[&str] = &["decision", "decision_tests", "step", "wal", "conf", "register"];
 
 /// What pure code never names.
 const WORLD: &[&str] = &[

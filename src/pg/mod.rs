@@ -14,6 +14,7 @@ pub mod peer;
 pub mod pgpass;
 pub mod promote;
 mod reach;
+pub mod register;
 pub mod server;
 pub mod setting;
 pub mod sql;
