@@ -515,7 +515,9 @@ impl Network {
             processes.extend(base.iter().flat_map(|base| strays(base)));
             signal_all(&processes, Signal::SIGKILL);
             if processes.is_empty() {
-                base.iter().for_each(|base| unmount_disks(base));
+                if let Some(base) = &base {
+                    unmount_disks(base);
+                }
                 // Something may have been written up to the very last moment: then once more.
                 match remove_folder(&self.base) {
                     Ok(()) => break,

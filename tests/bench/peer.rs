@@ -47,8 +47,7 @@ pub(crate) fn compare(rounds: usize, ours: &[(Fault, u64, Vec<f64>)]) {
         if *advert < 100 {
             continue;
         }
-        let played: Vec<Round> =
-            (0..rounds).map(|_| round(*fault, Duration::from_millis(*advert))).collect();
+        let played: Vec<Round> = (0..rounds).map(|_| round(*fault, Duration::from_millis(*advert))).collect();
         let outages: Vec<f64> = played.iter().map(|round| round.outage_ms).collect();
         println!(
             "  {} with {advert} ms adverts: {}   ({:.1} × pgbaton's median; rows lost: {}; acknowledged by the old \
@@ -72,7 +71,9 @@ fn round(fault: Fault, advert: Duration) -> Round {
     let nodes: Vec<Child> =
         lab.hosts.iter().zip([200_u8, 190]).map(|(host, priority)| start(&lab, host, priority)).collect();
     let (old, new) = (&lab.hosts[0], &lab.hosts[1]);
-    until(&lab, "keepalived to give node1 the address", || lab.holders().is_ok_and(|holders| holders == ["node1"]));
+    until(&lab, "keepalived to give node1 the address", || {
+        lab.holders().is_ok_and(|holders| holders == ["node1"])
+    });
     let writer = Writer::start(&lab.client, "client", lab.vip(), Manner::Eager).expect("a client");
     let own = std::net::SocketAddr::from((old.address, 5432));
     let local = Writer::start(&old.namespace, "local", own, Manner::Stubborn).expect("a client");
@@ -85,7 +86,9 @@ fn round(fault: Fault, advert: Duration) -> Round {
         Fault::Switchover => panic!("a script has none"),
     };
     let at = at.expect("the fault");
-    until(&lab, "node2 to acknowledge", || writer.look(|ledger| ledger.first_by_other(at, "node1").is_some()));
+    until(&lab, "node2 to acknowledge", || {
+        writer.look(|ledger| ledger.first_by_other(at, "node1").is_some())
+    });
     let taken = now();
     lab.patience().pause(Duration::from_millis(300)).expect("a pause");
     if fault == Fault::Freeze {
@@ -99,7 +102,7 @@ fn round(fault: Fault, advert: Duration) -> Round {
     for mut node in nodes {
         let pid = Pid::from_raw(i32::try_from(node.id()).expect("a pid"));
         // The power loss has ended it already.
-        drop(kill(pid, Signal::SIGKILL));
+        kill(pid, Signal::SIGKILL).ok();
         drop(node.wait());
     }
     lab.destroy().expect("the lab goes");
@@ -126,7 +129,8 @@ fn start(lab: &Lab, host: &Host, priority: u8) -> Child {
         "promote.sh",
         format!("[ -e {data}/standby.signal ] && exec {bin}/pg_ctl promote -D {data} -w -t 30\nexit 0"),
     );
-    let check = script("check.sh", format!("exec {bin}/pg_isready -q -t 1 -h {}", host.socket_directory.display()));
+    let check =
+        script("check.sh", format!("exec {bin}/pg_isready -q -t 1 -h {}", host.socket_directory.display()));
     let advert = lab.options.advert.as_secs_f64();
     let config = folder.join("keepalived.conf");
     let text = format!(

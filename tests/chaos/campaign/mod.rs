@@ -232,6 +232,10 @@ impl Campaign {
         self.harm.heal(&self.lab);
         let healed = now();
         let (settled, typed, mut violations) = self.settle();
+        if settled.is_some() && !self.until_commits() {
+            let why = "nothing is acknowledged to the clients of the virtual IP".to_owned();
+            violations.push(Violation::NotSettled { why });
+        }
         let (measures, found) = self.judge(since, settled.unwrap_or_else(now), false);
         violations.extend(found);
         let primary = whole(&self.lab).map_or_else(|_| String::new(), |host| host.name.clone());
@@ -276,23 +280,22 @@ impl Campaign {
         story.join(" + ")
     }
 
-    /// Waits until every client of the address has an acknowledgement from now on.
-    fn until_commits(&self) {
+    /// Waits until a client of the address gets an acknowledgement; returns whether it came.
+    fn until_commits(&self) -> bool {
         let begun = now();
         let deadline = Deadline::after(self.options.patience);
-        let goes =
-            |client: &Client| {
-                client.look(|journal| {
-                    journal.rows.iter().rev().take(50).any(
-                        |row| matches!(row.outcome, client::Outcome::Acknowledged { at, .. } if at > begun),
-                    )
-                })
-            };
-        while !deadline.passed()
-            && !self.clients.iter().any(|(client, pinned)| pinned.is_none() && goes(client))
-        {
+        let fresh =
+            |row: &client::Row| matches!(row.outcome, client::Outcome::Acknowledged { at, .. } if at > begun);
+        let goes = |(client, pinned): &(Client, Option<String>)| {
+            pinned.is_none() && client.look(|journal| journal.rows.iter().rev().take(50).any(fresh))
+        };
+        while !self.clients.iter().any(goes) {
+            if deadline.passed() {
+                return false;
+            }
             self.lab.patience().pause(Duration::from_millis(5)).unwrap();
         }
+        true
     }
 
     /// Waits until the cluster is whole; where the mode leaves that to a person, one helps.

@@ -13,7 +13,7 @@ use std::time::Duration;
 /// A look at a server must not wait longer.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long a person waits for the product to act by itself.
-const GRACE: Duration = Duration::from_secs(3);
+const GRACE: Duration = Duration::from_millis(1500);
 /// How long one command of a person may take.
 const COMMAND: Duration = Duration::from_secs(60);
 
