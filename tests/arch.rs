@@ -4,8 +4,19 @@ use crate::golden::source;
 use std::path::{Path, PathBuf};
 
 /// The rooms and files that reach the world: sockets, files, processes, clocks, threads.
-const EDGES: &[&str] =
-    &["net", "host", "watch", "demo", "daemon", "command", "plan::apply", "ssh::session", "ssh::target"];
+const EDGES: &[&str] = &[
+    "net",
+    "host",
+    "watch",
+    "demo",
+    "daemon",
+    "command",
+    "plan::apply",
+    "plan::election",
+    "plan::reconfigure",
+    "ssh::session",
+    "ssh::target",
+];
 
 /// The parts of the database room that only compute.
 const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "sql", "register"];
