@@ -63,13 +63,6 @@ impl Mode {
     pub fn heals_itself(self) -> bool {
         self.is_lossless()
     }
-
-    fn settings(self) -> &'static str {
-        match self {
-            Self::Prefer | Self::Hold => "",
-            Self::Sync2 | Self::Sync3 => "\n[replication]\nmode = \"sync\"\n",
-        }
-    }
 }
 
 /// How a campaign is run.
@@ -144,7 +137,7 @@ impl Options {
             advert: self.advert,
             availability: if self.mode == Mode::Prefer { "prefer" } else { "hold" }.to_owned(),
             lease: Some(format!("{}s", LEASE.as_secs())),
-            extra_settings: self.mode.settings().to_owned(),
+            sync: self.mode.is_lossless(),
             extra_server_settings: SERVER.to_owned(),
             disk: Some(DISK),
             ..LabOptions::new(PathBuf::from(BINARY))
