@@ -29,7 +29,7 @@ define install
 	fi
 endef
 
-.PHONY: help build demo test lint bench chaos docs install clean
+.PHONY: help build demo test lint bench chaos docs install clean model
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -62,15 +62,22 @@ chaos: ## faults on a real cluster, and a judge: make chaos ARGS="--runs 50 --se
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 	$(CARGO) bench --bench chaos -- $(ARGS)
 
+# How many states of each cluster are explored; the tests alone stop at a hundred thousand.
+STATES ?= 10000000
+model: ## the promotion protocol explored in depth, and every rule broken once (minutes)
+	$(call install,$(BUILD_PACKAGES))
+	PGBATON_MODEL_STATES=$(STATES) $(CARGO) test --profile model --test integration promotion:: -- --nocapture --test-threads=1
+
 docs: ## rewrite man/ and completions/ from the definitions
 	PGBATON_UPDATE=1 $(CARGO) test --test integration docs
 
 PREFIX ?= /usr/local
 install: build ## install the binary, man pages and completions under PREFIX
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/pgbaton
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
 	install -m 0644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 	install -m 0644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 0644 man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7/
 	install -D -m 0644 completions/pgbaton.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgbaton
 	install -D -m 0644 completions/_pgbaton $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pgbaton
 	install -D -m 0644 completions/pgbaton.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pgbaton.fish

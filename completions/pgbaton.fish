@@ -272,16 +272,19 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l json -d 'Print exactly one JSON document on standard output'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show every node: VRRP state, role, timeline, lag, who holds the virtual IP'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -f -a "status" -d 'Show every node: VRRP state, role, timeline, lag, who holds the virtual IP'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -f -a "switchover" -d 'Hand the service to another node on purpose, without losing anything'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -f -a "pause" -d 'Begin maintenance: no daemon promotes, fences or rebuilds anything until `cluster resume`'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status switchover pause resume" -f -a "resume" -d 'End maintenance'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s w -l watch -d 'Repeat until interrupted, with this pause between two looks' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l timeout -d 'Give up on a node that hasn\'t answered after this time' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
@@ -293,6 +296,41 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l to -d 'The node that shall take over; the one with the highest priority when it isn\'t said' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l timeout -d 'How long the whole may take' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l reason -d 'Why, for those who look at the cluster meanwhile' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l timeout -d 'How long the whole may take' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l timeout -d 'How long the whole may take' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l fault -d 'What happens to the primary' -r -f -a "power\t'The host is gone from one moment to the next'
 postgres\t'PostgreSQL is killed, the daemon lives'
 freeze\t'Every process of the host stands still, and goes on later'

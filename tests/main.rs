@@ -22,6 +22,7 @@ mod keepalived;
 mod net;
 mod netns;
 mod pg;
+mod promotion;
 mod rebuild;
 mod ssh;
 mod status;

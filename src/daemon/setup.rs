@@ -114,7 +114,7 @@ impl Parts {
 pub(super) fn main_spec(settings: &Settings, netlink: &mut Netlink, addresses: &[Address]) -> Result<Spec> {
     let link = node_link(settings, netlink, addresses)?;
     let vips = vips_on(settings, &link, addresses)?;
-    spec::main(settings, link, vips)
+    spec::main(settings, link, vips, addresses)
 }
 
 impl Node {
@@ -256,13 +256,17 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         retry: RETRY,
         // Others go ahead without this node only where that was chosen; and they wait for a down interval,
         // of which this leaves one interval for the stop.
-        isolation: (availability == crate::pg::gates::Availability::Prefer)
-            .then(|| spec.router.interval.as_duration() * 2),
+        isolation: match (settings.synchronous(), availability) {
+            (true, _) => Some(settings.replication.isolation_timeout),
+            (false, crate::pg::gates::Availability::Prefer) => Some(spec.router.interval.as_duration() * 2),
+            (false, crate::pg::gates::Availability::Hold) => None,
+        },
         votes: settings.synchronous().then_some(supervisor::Votes {
             electorate: settings.nodes.len(),
             heartbeat: settings.replication.heartbeat,
             isolation: settings.replication.isolation_timeout,
         }),
+        fences: settings.guard.fence != settings::Fence::None,
         rejoin: match settings.replication.rejoin {
             settings::Rejoin::Auto => supervisor::Rejoin::Auto,
             settings::Rejoin::Manual => supervisor::Rejoin::Manual,

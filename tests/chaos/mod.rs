@@ -12,7 +12,7 @@ fn runs(name: &str, mode: Mode, seed: u64, first: u64, count: u64) {
     require_machine();
     let _seat = Seat::take();
     let mut options = Options::new(mode, seed);
-    options.name = name.to_owned();
+    name.clone_into(&mut options.name);
     options.longest = std::time::Duration::from_secs(2);
     let mut campaign = Campaign::build(options.clone());
     for run in first..first + count {

@@ -4,5 +4,9 @@
 
 mod bench;
 mod effects;
+mod group;
 mod interop;
+mod notify;
 mod reload;
+mod track;
+mod vmac;

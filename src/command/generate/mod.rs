@@ -4,6 +4,7 @@
 
 mod connections;
 mod man;
+mod protocol;
 mod roff;
 
 use crate::cli::{Cli, CompletionTarget, Completions, Man, Shell};

@@ -15,6 +15,7 @@
 //! until it is empty, then arm a timer with [`Supervisor::timer`].
 
 mod acting;
+mod fencing;
 mod judging;
 mod types;
 mod voting;
@@ -23,7 +24,7 @@ pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult, Rejoin, V
 
 use super::event::{Event, EventKind};
 use crate::pg::epoch::Term;
-use crate::pg::gates::{LocalView, PeerView};
+use crate::pg::gates::{LocalView, PeerView, Proof};
 use crate::units::{Mac, Moment};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -82,6 +83,7 @@ enum After {
 }
 
 /// The supervisor.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts; the state is the phase")]
 #[derive(Debug)]
 pub struct Supervisor {
     config: Config,
@@ -112,6 +114,12 @@ pub struct Supervisor {
     majority_at: Option<Moment>,
     /// Since when this standby has been without its primary.
     lost_since: Option<Moment>,
+    /// Who was proved dead since the adverts stopped, and who is being made so.
+    proofs: Vec<(String, Proof)>,
+    fencing: Vec<String>,
+    fenced_once: bool,
+    /// Why the operator has paused the cluster; kept while the server can't be asked.
+    paused: Option<String>,
     /// The newest term that any other node was seen to have data of.
     newest_term: Option<Term>,
     /// When the others may be asked again who the primary is.
@@ -146,6 +154,10 @@ impl Supervisor {
             heartbeat: None,
             majority_at: None,
             lost_since: None,
+            proofs: Vec::new(),
+            fencing: Vec::new(),
+            fenced_once: false,
+            paused: None,
             newest_term: None,
             explain_due: None,
             rejoin_after: None,
@@ -160,7 +172,7 @@ impl Supervisor {
 
     /// Returns why the node doesn't serve, when there is something to say.
     pub fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
+        self.reason.as_deref().or(self.paused.as_deref())
     }
 
     /// Returns what a person can do about the reason.
@@ -201,6 +213,7 @@ impl Supervisor {
             Input::Heard => {
                 self.silent_since = None;
                 self.farewell = None;
+                self.forget_proofs();
                 self.note(Event::new(EventKind::AdvertHeard, "adverts are heard again"));
                 if self.phase == Phase::Asking {
                     self.enter(Phase::Standby);
@@ -230,6 +243,7 @@ impl Supervisor {
             Input::VipProbed { round, mac } => self.vip_probed(now, round, mac),
             Input::PlanDone(result) => self.plan_done(now, result),
             Input::Rejoined(result) => self.rejoined(now, result),
+            Input::Fenced { node, result } => self.fence_ended(now, node, result),
             Input::Link { up } => self.link(now, up),
             Input::Resign => self.resign(),
             Input::Terminate => self.terminate(),
@@ -262,8 +276,11 @@ impl Supervisor {
             }
             _ => {}
         }
+        self.look_for_pause();
         match self.phase {
             Phase::Promoting | Phase::TakingUp | Phase::Releasing | Phase::Rejoining => {}
+            // Maintenance: the server may be stopped and started, the address stays.
+            Phase::Serving if self.paused.is_some() => {}
             Phase::Serving => match local {
                 Local::Primary(_) | Local::Starting { .. } => {}
                 Local::Standby(_) => self.give_up("PostgreSQL restarted as a standby".to_owned()),
@@ -291,6 +308,9 @@ impl Supervisor {
                         format!("standby{timeline} that streams from nobody")
                     });
                     self.eligible(true);
+                    if self.config.votes.is_some() && self.config.electable {
+                        self.orders.push_back(Order::Prepare);
+                    }
                     if self.round.is_none() && self.newest_term.is_none() {
                         // Whether anybody's data is newer is what a node that comes back must know first.
                         self.ask_around(now, Purpose::Explain);
@@ -331,7 +351,11 @@ impl Supervisor {
             self.silent_since = Some(now);
         }
         // A node that is itself cut off hears silence from everybody: that says nothing about them.
-        if self.phase != Phase::Standby || !self.config.electable || self.link_down_since.is_some() {
+        if self.phase != Phase::Standby
+            || !self.config.electable
+            || self.link_down_since.is_some()
+            || self.paused.is_some()
+        {
             return;
         }
         let why = match asked {
@@ -500,7 +524,9 @@ impl Supervisor {
 
     fn retry(&mut self, now: Moment) {
         match self.phase {
-            Phase::Standby if self.silent_since.is_some() && self.link_down_since.is_none() => {
+            Phase::Standby
+                if self.silent_since.is_some() && self.link_down_since.is_none() && self.paused.is_none() =>
+            {
                 self.enter(Phase::Asking);
                 self.ask_around(now, Purpose::Promote);
             }
