@@ -29,7 +29,7 @@ define install
 	fi
 endef
 
-.PHONY: help build static demo test majors lint fuzz bench docs install clean model
+.PHONY: help build static demo test majors lint fuzz bench chaos docs install clean model
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -73,6 +73,10 @@ bench: ## the figures: outages, stages, start-up times, memory (as root; takes m
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 	$(CARGO) build --release
 	$(CARGO) bench --bench figures
+
+chaos: ## faults on a real cluster, and a judge: make chaos ARGS="--runs 50 --seed 7 --mode sync3" (as root; --help says more)
+	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+	$(CARGO) bench --bench chaos -- $(ARGS)
 
 # How many states of each cluster are explored; the tests alone stop at a hundred thousand.
 STATES ?= 10000000

@@ -13,6 +13,7 @@
 )]
 
 mod arch;
+mod chaos;
 mod cli;
 mod cluster;
 mod configs;
@@ -30,3 +31,5 @@ mod ssh;
 mod status;
 mod support;
 mod vrrp;
+
+use support::lab::BINARY;

@@ -387,14 +387,25 @@ impl Host {
         Ok(at)
     }
 
+    /// Returns the process id of the daemon that was started last, while it runs.
+    pub fn daemon_pid(&self) -> Option<Pid> {
+        self.with_children(|children| {
+            children.daemon.as_ref().filter(|daemon| daemon.ended().is_none()).map(|daemon| daemon.pid)
+        })
+    }
+
+    /// Returns the server's processes, whoever started them.
+    pub fn server_pids(&self) -> Vec<Pid> {
+        let is_server = |pid: &Pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "postgres")
+        };
+        self.namespace.processes().into_iter().filter(is_server).collect()
+    }
+
     /// Sends the daemon SIGTERM, as `systemctl stop` does; returns the instant.
     pub fn sigterm_daemon(&self) -> Result<Moment> {
-        let running = |children: &mut Children| {
-            children.daemon.as_ref().filter(|daemon| daemon.ended().is_none()).map(|daemon| daemon.pid)
-        };
-        let pid = self
-            .with_children(running)
-            .ok_or_else(|| Error::failed(format!("no daemon runs on {}", self.name)))?;
+        let pid =
+            self.daemon_pid().ok_or_else(|| Error::failed(format!("no daemon runs on {}", self.name)))?;
         let at = now();
         kill(pid, Signal::SIGTERM).map_err(|errno| Error::failed("can't signal the daemon").detail(errno))?;
         Ok(at)

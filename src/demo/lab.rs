@@ -8,6 +8,7 @@ use crate::demo::switch::{BRIDGE, Switch};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{Deadline, now};
 use crate::host::lock::Lock;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use nix::unistd::chown;
 use std::fmt::Write as _;
@@ -64,6 +65,8 @@ pub struct LabOptions {
     pub extra_settings: String,
     /// More lines for every `postgresql.conf`, after the others.
     pub extra_server_settings: String,
+    /// The size of each host's own disk, which is in memory and can fill up; `None`: a folder like any other.
+    pub disk: Option<u64>,
 }
 
 impl LabOptions {
@@ -84,6 +87,7 @@ impl LabOptions {
             template: None,
             extra_settings: String::new(),
             extra_server_settings: String::new(),
+            disk: None,
         }
     }
 
@@ -327,7 +331,11 @@ impl Lab {
     /// A cold copy of a cleanly stopped server is a base backup; it takes a tenth of `pg_basebackup`'s time.
     fn prepare_server(&self, host: &Host, template: &Path) -> Result<()> {
         let machine = &self.site.machine;
-        make_folder(&host.directory, Some(machine))?;
+        make_folder(&host.directory, None)?;
+        if let Some(size) = self.options.disk {
+            mount_disk(&host.directory, size)?;
+        }
+        give(&host.directory, machine)?;
         let problem = |error: &dyn std::fmt::Display| {
             Error::failed("can't copy the data directory").detail(host.data_directory.display()).detail(error)
         };
@@ -531,6 +539,9 @@ impl Network {
             processes.extend(base.iter().flat_map(|base| strays(base)));
             signal_all(&processes, Signal::SIGKILL);
             if processes.is_empty() {
+                if let Some(base) = &base {
+                    unmount_disks(base);
+                }
                 // Something may have been written up to the very last moment: then once more.
                 match remove_folder(&self.base) {
                     Ok(()) => break,
@@ -566,6 +577,22 @@ fn make_folder(path: &Path, owner: Option<&Machine>) -> Result<()> {
 fn give(path: &Path, machine: &Machine) -> Result<()> {
     chown(path, Some(machine.postgres.uid), Some(machine.postgres.gid))
         .map_err(|errno| Error::failed("can't change the owner").detail(path.display()).detail(errno))
+}
+
+/// Gives a host a disk of its own, in memory, that is full when it is full.
+fn mount_disk(folder: &Path, size: u64) -> Result<()> {
+    let options = format!("size={size},mode=0755");
+    mount(Some("pgbaton-lab"), folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).map_err(
+        |errno| Error::failed("can't mount a disk for a host").detail(folder.display()).detail(errno),
+    )
+}
+
+/// Takes the disks of all hosts off; where there is none, nothing happens.
+fn unmount_disks(base: &Path) {
+    for (name, ..) in NODES {
+        // EINVAL, ENOENT: nothing is mounted there, which is what was wanted.
+        umount2(&base.join(name), MntFlags::MNT_DETACH).ok();
+    }
 }
 
 fn remove_folder(path: &Path) -> Result<()> {
