@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, its helpers too; and it is no library"
 )]
 
+mod ansible;
 mod arch;
 mod cli;
 mod configs;
@@ -20,6 +21,7 @@ mod golden;
 mod keepalived;
 mod net;
 mod netns;
+mod packages;
 mod pg;
 mod rebuild;
 mod ssh;

@@ -6,6 +6,7 @@ pub mod cluster_status;
 mod demo;
 mod finish;
 pub mod generate;
+mod notify;
 mod pg_fence;
 mod pg_fetch_history;
 mod pg_promote;
@@ -38,11 +39,16 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Pg(PgCommand::Fence(args)) => pg_fence::run(globals, args, out),
         Command::Pg(PgCommand::FetchHistory(args)) => pg_fetch_history::run(globals, args, out),
         Command::Cluster(ClusterCommand::Status(args)) => cluster_status::run(globals, args, out),
+        Command::Notify(args) => notify::run(globals, args, out),
         Command::Demo(args) => demo::run(args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),
         Command::Generate(GenerateCommand::Completions(target)) => generate::completions(target, out),
         Command::Generate(GenerateCommand::Config) => generate::config(out),
+        Command::Generate(GenerateCommand::Keepalived(args)) => generate::keepalived(globals, args, out),
+        Command::Generate(GenerateCommand::Systemd(args)) => generate::systemd(globals, args, out),
+        Command::Generate(GenerateCommand::Monitoring(args)) => generate::monitoring(args, out),
+        Command::Generate(GenerateCommand::Ansible(args)) => generate::ansible(args, out),
     }
 }
 

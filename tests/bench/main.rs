@@ -13,6 +13,8 @@
     reason = "a program for developers: it prints, and stops when something is missing"
 )]
 
+mod keepalived;
+
 use pgbaton::cli::Fault;
 use pgbaton::demo::lab::{Lab, LabOptions};
 use pgbaton::demo::namespace::{Namespace, ip_batch};
@@ -34,8 +36,10 @@ fn main() {
         .position(|word| word == "--rounds")
         .and_then(|at| words.get(at + 1))
         .map_or(5, |text| text.parse().expect("--rounds takes a number"));
-    let only: Vec<&str> =
-        ["process", "failover"].into_iter().filter(|part| words.iter().any(|word| word == part)).collect();
+    let only: Vec<&str> = ["process", "failover", "keepalived"]
+        .into_iter()
+        .filter(|part| words.iter().any(|word| word == part))
+        .collect();
     let wanted = |part| only.is_empty() || only.contains(&part);
     assert!(rustix_is_root(), "the figures need root: sudo make bench");
     println!("pgbaton {}, {rounds} rounds each; machine: {}", env!("CARGO_PKG_VERSION"), machine());
@@ -45,6 +49,10 @@ fn main() {
     }
     if wanted("failover") {
         failovers(rounds);
+    }
+    if wanted("keepalived") {
+        keepalived::outages(rounds);
+        drop(std::fs::remove_dir_all(Path::new("/var/lib/pgbaton-bench")));
     }
 }
 

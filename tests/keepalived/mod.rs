@@ -5,4 +5,5 @@
 mod bench;
 mod effects;
 mod interop;
+mod notify;
 mod reload;

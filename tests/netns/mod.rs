@@ -5,6 +5,7 @@
 mod demos;
 mod failover;
 mod interrupted;
+mod logs;
 mod refusals;
 mod returning;
 mod silence;

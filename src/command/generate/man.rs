@@ -26,6 +26,7 @@ pub fn pages() -> Vec<Document> {
         pages.push((format!("{}.8", verb.page()), verb_page(verb, &names)));
     }
     pages.push(("pgbaton.toml.5".to_owned(), configuration()));
+    pages.extend(super::pages::pages());
     pages
 }
 
@@ -57,7 +58,7 @@ fn collect<'a>(command: &'a Command, words: &mut Vec<&'a str>, verbs: &mut Vec<V
     }
 }
 
-fn start(name: &str, section: u8, about: &str) -> Page {
+pub(super) fn start(name: &str, section: u8, about: &str) -> Page {
     let mut page = Page::new(name, section, DATE, concat!("pgbaton ", env!("CARGO_PKG_VERSION")));
     page.section("NAME");
     let mut letters = about.chars();
@@ -116,6 +117,7 @@ fn program(root: &Command, verbs: &[Verb<'_>]) -> String {
     page.section("SEE ALSO");
     let mut see: Vec<String> = verbs.iter().map(Verb::page).map(|name| reference(&name, 8)).collect();
     see.push(reference("pgbaton.toml", 5));
+    see.extend(["pgbaton-guide", "pgbaton-runbook"].map(|name| reference(name, 7)));
     page.raw(&see.join(",\n"));
     page.finish()
 }
@@ -245,7 +247,7 @@ fn long_about(command: &Command) -> Vec<String> {
     paragraphs
 }
 
-fn reference(name: &str, section: u8) -> String {
+pub(super) fn reference(name: &str, section: u8) -> String {
     format!("{}({section})", bold(name))
 }
 
