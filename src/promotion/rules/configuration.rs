@@ -65,9 +65,14 @@ impl Configuration {
     }
 
     /// Judges a change from this configuration to another of the same primary.
+    ///
+    /// Where nobody needs to acknowledge, the members are those who may stand: to drop one takes the proof that a
+    /// loosening takes, for that one may be standing already.
     pub fn change_to(&self, new: &Self) -> Change {
-        let tighter = new.least_common(self) >= usize::from(self.w);
-        let looser = self.least_common(new) >= usize::from(new.w);
+        let waits = self.w > 0 || new.w > 0;
+        let within = |one: &Self, other: &Self| one.members.iter().all(|member| other.has(member));
+        let tighter = if waits { new.least_common(self) >= usize::from(self.w) } else { within(self, new) };
+        let looser = if waits { self.least_common(new) >= usize::from(new.w) } else { within(new, self) };
         match (tighter, looser) {
             (true, true) => Change::Same,
             (true, false) => Change::Tightening,
@@ -129,6 +134,10 @@ mod tests {
             (configuration(1, &["b"]), configuration(1, &["c"]), Change::Neither),
             (configuration(2, &["b", "c"]), configuration(2, &["b", "c", "d"]), Change::Loosening),
             (configuration(1, &["b", "c"]), configuration(2, &["b", "c", "d"]), Change::Tightening),
+            // Nobody acknowledges, but somebody may stand.
+            (configuration(0, &["b"]), configuration(0, &[]), Change::Loosening),
+            (configuration(0, &[]), configuration(0, &["b"]), Change::Tightening),
+            (configuration(0, &["b"]), configuration(0, &["c"]), Change::Neither),
         ];
         for (old, new, expected) in cases {
             assert_eq!(old.change_to(&new), expected, "{old} -> {new}");

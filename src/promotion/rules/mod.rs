@@ -13,6 +13,7 @@ pub use register::{Ask, Confirmed, Promise, PromiseState, Refusal, Register, Sta
 
 use crate::pg::epoch::Term;
 use crate::pg::lsn::Lsn;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// The answer of a voter that has promised, after it froze.
@@ -42,6 +43,11 @@ pub struct Frozen {
 pub enum Shortage {
     /// Nobody's log or record says whose acknowledgement counted.
     NoConfiguration,
+    /// An answer knows of a term that isn't lower than the candidate's.
+    Older {
+        /// That term.
+        newest: Term,
+    },
     /// The newest configuration doesn't count on the candidate's acknowledgement, and it isn't its primary.
     NotAMember {
         /// That configuration.
@@ -67,6 +73,7 @@ impl fmt::Display for Shortage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoConfiguration => f.write_str("no node that answers has an epoch row"),
+            Self::Older { newest } => write!(f, "term {newest} exists already"),
             Self::NotAMember { configuration } => {
                 write!(f, "this node isn't in the configuration in force ({configuration})")
             }
@@ -102,12 +109,20 @@ pub const fn majority(voters: usize) -> usize {
 ///
 /// Complete are the frozen members of the newest configuration together when every acknowledging set meets them, and so
 /// is the data of that configuration's own primary: nothing was acknowledged that its disk hadn't first.
-pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enough, Shortage> {
+///
+/// The term is compared once more: a receiver that was still running when the promise was given may have brought the row
+/// of a term that isn't lower, and then two primaries would write under one number.
+pub fn enough(ask: &Ask, votes: &[Vote], electorate: usize) -> Result<Enough, Shortage> {
+    let candidate = ask.holder.as_str();
     let logs = votes.iter().filter_map(|vote| vote.data.as_ref()?.configuration.as_ref());
     let records = votes.iter().filter_map(|vote| vote.record.as_ref());
     let Some(configuration) = logs.chain(records).max_by_key(|known| known.version()).cloned() else {
         return Err(Shortage::NoConfiguration);
     };
+    if configuration.term >= ask.term {
+        return Err(Shortage::Older { newest: configuration.term });
+    }
+    let promised: BTreeSet<&str> = votes.iter().map(|vote| vote.voter.as_str()).collect();
     let resumes = configuration.primary == candidate;
     if !resumes && !configuration.has(candidate) {
         return Err(Shortage::NotAMember { configuration });
@@ -115,10 +130,10 @@ pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enou
     let frozen = |node: &str| votes.iter().any(|vote| vote.voter == node && vote.data.is_some());
     // Nobody can have been promoted past it: the old primary needed this node, or nobody, for every commit.
     let alone = (electorate == 2 && configuration.is_only(candidate))
-        || (resumes && configuration.members.is_empty());
+        || (resumes && configuration.members.is_empty() && in_force(&configuration, candidate, votes));
     let need = if alone { 1 } else { majority(electorate) };
-    if votes.len() < need {
-        return Err(Shortage::Promises { have: votes.len(), need });
+    if promised.len() < need {
+        return Err(Shortage::Promises { have: promised.len(), need });
     }
     let of_this_epoch = |vote: &&Vote| {
         vote.voter == configuration.primary
@@ -142,12 +157,21 @@ pub fn enough(candidate: &str, votes: &[Vote], electorate: usize) -> Result<Enou
     }
 }
 
+/// Whether a primary's own newest configuration had come into force before it stopped.
+///
+/// The row of a change is in its log before anybody has acknowledged it; its own register says so last (rule 9).
+/// The row of the promotion itself is in force as soon as it is written when nobody needs to acknowledge it.
+fn in_force(configuration: &Configuration, primary: &str, votes: &[Vote]) -> bool {
+    configuration.change == 0
+        || votes.iter().any(|vote| vote.voter == primary && vote.record.as_ref() == Some(configuration))
+}
+
 /// Why a primary must go (rule 8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StepDown {
     /// A higher term is confirmed: it may come back only as that holder's standby.
     Confirmed(Confirmed),
-    /// Enough voters have promised a higher term that this primary may no longer be acknowledged.
+    /// So many have promised a higher term that nothing can be acknowledged here any more.
     Promised {
         /// The highest of those terms.
         term: Term,
@@ -163,25 +187,29 @@ impl fmt::Display for StepDown {
                 write!(f, "{} is the primary of term {}", confirmed.holder, confirmed.term)
             }
             Self::Promised { term, holder } => {
-                write!(f, "a majority of the voters has promised term {term} to {holder}")
+                write!(f, "the voters have promised term {term} to {holder}")
             }
         }
     }
 }
 
-/// Judges what a primary of `term` has learnt of the others' registers.
-pub fn step_down(term: Term, registers: &[&Register], voters: usize) -> Option<StepDown> {
-    let confirmed = registers.iter().filter_map(|register| register.confirmed.as_ref());
-    if let Some(newer) = confirmed.filter(|known| known.term > term).max_by_key(|known| known.term) {
+/// Judges what a primary has learnt of the others' registers; `own` is the configuration in force.
+///
+/// Promises alone end nothing that the candidate can't take over: as long as members enough to acknowledge have promised
+/// nobody else, no candidate has enough either, and the primary serves on.
+pub fn step_down(own: &Configuration, heard: &[(&str, &Register)], voters: usize) -> Option<StepDown> {
+    let confirmed = heard.iter().filter_map(|(_, register)| register.confirmed.as_ref());
+    if let Some(newer) = confirmed.filter(|known| known.term > own.term).max_by_key(|known| known.term) {
         return Some(StepDown::Confirmed(newer.clone()));
     }
-    let promises: Vec<&Promise> = registers
+    let promises: Vec<(&str, &Promise)> = heard
         .iter()
-        .filter_map(|register| register.promise.as_ref())
-        .filter(|promise| promise.term > term && promise.state == PromiseState::Promised)
+        .filter_map(|(voter, register)| Some((*voter, register.open()?)))
+        .filter(|(_, promise)| promise.term > own.term)
         .collect();
-    // Of two nodes, the other one's promise is all there is.
-    let need = if voters == 2 { 1 } else { majority(voters) };
-    let newest = promises.iter().max_by_key(|promise| promise.term)?;
-    (promises.len() >= need).then(|| StepDown::Promised { term: newest.term, holder: newest.holder.clone() })
+    let members = promises.iter().filter(|(voter, _)| own.has(voter)).count();
+    let alone = voters == 2 && promises.iter().any(|(voter, _)| own.is_only(voter));
+    let fenced = members >= own.blocking() && (alone || promises.len() >= majority(voters));
+    let (_, newest) = promises.iter().max_by_key(|(_, promise)| promise.term)?;
+    fenced.then(|| StepDown::Promised { term: newest.term, holder: newest.holder.clone() })
 }

@@ -142,18 +142,19 @@ impl Register {
         }
         let promise =
             Promise { term: ask.term, holder: ask.holder.clone(), id: ask.id, state: PromiseState::Promised };
-        // What the log knows as confirmed is kept: after an abandonment the voter goes back to it.
-        let confirmed = self.confirmed_with(standing);
-        Ok(Self { promise: Some(promise), confirmed, ..self.clone() })
+        // What the log knows is kept: after an abandonment the voter goes back to it.
+        Ok(Self { promise: Some(promise), ..self.with_log(standing) })
     }
 
     /// Returns whether the promised term is settled: a voter that holds none is free.
     ///
-    /// The log settles it too: a row of a higher term, or the term's own row where the voter's copy of it alone is an
+    /// A confirmed term settles those below it: of two majorities one voter would have had to promise both. The log
+    /// settles it too: a row of a higher term, or the term's own row where the voter's copy of it alone is an
     /// acknowledgement (`w` is 1 and the voter a member).
     pub fn resolved(&self, standing: &Standing) -> bool {
         let Some(promise) = &self.promise else { return true };
         promise.state != PromiseState::Promised
+            || self.confirmed.as_ref().is_some_and(|confirmed| confirmed.term >= promise.term)
             || standing.log.as_ref().is_some_and(|log| {
                 log.term > promise.term
                     || (log.term == promise.term
@@ -171,47 +172,117 @@ impl Register {
         promise.max(confirmed).max(record)
     }
 
-    /// Returns the newest confirmed term, of the register or of the log.
-    fn confirmed_with(&self, standing: &Standing) -> Option<Confirmed> {
-        let log = standing.log.as_ref().map(|log| Confirmed { term: log.term, holder: log.primary.clone() });
-        match (self.confirmed.clone(), log) {
-            (Some(own), Some(log)) if log.term > own.term => Some(log),
-            (None, log) => log,
-            (own, _) => own,
+    /// Returns the register with what the log knows of a newer term.
+    ///
+    /// A primary's own changes are left out: its record is its proof that a change had come into force, and its log
+    /// may hold one that hadn't.
+    fn with_log(&self, standing: &Standing) -> Self {
+        match &standing.log {
+            Some(log)
+                if self.confirmed.as_ref().is_none_or(|known| known.term < log.term)
+                    && (log.primary != standing.voter || log.change == 0) =>
+            {
+                self.confirm(log)
+            }
+            _ => self.clone(),
         }
     }
 
     /// Returns the register after its holder confirmed a term; an older confirmation changes nothing.
+    ///
+    /// The configuration is recorded in the same step: a voter that knew the term but not whose acknowledgement counts
+    /// in it would let a node stand that the new primary doesn't depend on.
     #[must_use]
-    pub fn confirm(&self, term: Term, holder: &str) -> Self {
+    pub fn confirm(&self, configuration: &Configuration) -> Self {
         let mut register = self.clone();
+        let (term, holder) = (configuration.term, &configuration.primary);
         if let Some(promise) = &mut register.promise
             && promise.term == term
-            && promise.holder == holder
+            && promise.holder == *holder
         {
             promise.state = PromiseState::Confirmed;
         }
         if register.confirmed.as_ref().is_none_or(|known| known.term < term) {
-            register.confirmed = Some(Confirmed { term, holder: holder.to_owned() });
+            register.confirmed = Some(Confirmed { term, holder: holder.clone() });
+        }
+        if register.record.as_ref().is_none_or(|known| known.version() < configuration.version()) {
+            register.record = Some(configuration.clone());
         }
         register
     }
 
     /// Returns the register after its holder abandoned a term (rule 7); another holder's is left alone.
+    ///
+    /// A voter that the ask hasn't reached yet remembers the term as abandoned, so that a late ask finds it settled.
     #[must_use]
     pub fn abandon(&self, ask: &Ask) -> Self {
         let mut register = self.clone();
-        if let Some(promise) = &mut register.promise
-            && promise.is_of(ask)
-            && promise.state == PromiseState::Promised
-        {
-            promise.state = PromiseState::Abandoned;
+        match &mut register.promise {
+            Some(promise) if promise.is_of(ask) => {
+                if promise.state == PromiseState::Promised {
+                    promise.state = PromiseState::Abandoned;
+                }
+            }
+            Some(promise) if promise.term >= ask.term || promise.state == PromiseState::Promised => {}
+            _ => {
+                register.promise = Some(Promise {
+                    term: ask.term,
+                    holder: ask.holder.clone(),
+                    id: ask.id,
+                    state: PromiseState::Abandoned,
+                });
+            }
         }
         register
     }
 
+    /// Returns the register after the register of another voter was read: a newer confirmed term, and the end of a
+    /// promise if the other one is its holder (rule 7: it answers truthfully about its terms for ever after).
+    #[must_use]
+    pub fn heard(&self, from: &str, other: &Self) -> Self {
+        let mut register = self.clone();
+        if let (Some(confirmed), Some(record)) = (&other.confirmed, &other.record)
+            && confirmed.term == record.term
+            && confirmed.holder == record.primary
+            && self.confirmed.as_ref().is_none_or(|known| known.term < confirmed.term)
+        {
+            register = register.confirm(record);
+        }
+        if let Some(promise) = &mut register.promise
+            && promise.state == PromiseState::Promised
+            && promise.holder == from
+        {
+            promise.state = other.fate_of(promise);
+        }
+        register
+    }
+
+    /// Returns what became of a promise, from the register of its holder.
+    ///
+    /// The holder promised the term to itself before it asked anybody. If it has promised a higher one since, this
+    /// one was resolved: confirmed if it says so, abandoned if what it knows as confirmed is lower.
+    fn fate_of(&self, promise: &Promise) -> PromiseState {
+        match &self.promise {
+            Some(own) if own.term == promise.term && own.holder == promise.holder && own.id == promise.id => {
+                own.state
+            }
+            Some(own) if own.term > promise.term => match &self.confirmed {
+                Some(confirmed) if confirmed.term == promise.term && confirmed.holder == promise.holder => {
+                    PromiseState::Confirmed
+                }
+                Some(confirmed) if confirmed.term >= promise.term => PromiseState::Promised,
+                _ => PromiseState::Abandoned,
+            },
+            _ => PromiseState::Promised,
+        }
+    }
+
     /// Returns the register with a newer configuration recorded (rule 9): only for the term that it holds as
     /// confirmed, never after promising a higher one.
+    ///
+    /// The primary records a loosening in its own register last, when it is in force (its row acknowledged under the
+    /// old names, or recorded by the others that a majority needs): its own record is what lets it resume
+    /// alone ([`enough`](super::enough)).
     pub fn record(&self, configuration: &Configuration) -> Option<Self> {
         let confirmed = self.confirmed.as_ref()?;
         let higher = self
@@ -221,13 +292,16 @@ impl Register {
         if higher || configuration.term != confirmed.term || configuration.primary != confirmed.holder {
             return None;
         }
-        if self.record.as_ref().is_some_and(|known| known.version() > configuration.version()) {
+        // One number is never two changes: a primary that finds it taken counts on.
+        let older =
+            |known: &Configuration| known.version() < configuration.version() || known == configuration;
+        if !self.record.as_ref().is_none_or(older) {
             return None;
         }
         Some(Self { record: Some(configuration.clone()), ..self.clone() })
     }
 
-    /// Returns whom a standby may stream from (rule 2): the holder of the term it has promised, or the last
+    /// Returns whom a standby looks for first (rule 2): the holder of the term it has promised, or the last
     /// confirmed primary when it has promised none since or that one was abandoned.
     pub fn upstream_of(&self) -> Option<&str> {
         match &self.promise {
@@ -240,11 +314,136 @@ impl Register {
             _ => self.confirmed.as_ref().map(|confirmed| confirmed.holder.as_str()),
         }
     }
+
+    /// Returns whether a standby may stream from a node that holds a term (rule 2); `prefix` says whether all of the
+    /// standby's log is the beginning of that node's.
+    ///
+    /// With an open promise only from its holder. A free node may also help the running primary of a higher term that
+    /// isn't confirmed yet: it may have been promised while this node had abandoned a higher one, and then nobody else can acknowledge
+    /// its row.
+    pub fn follows(&self, holder: &str, term: Term, prefix: bool) -> bool {
+        let known = self.confirmed.as_ref();
+        if known.is_some_and(|known| known.term == term && known.holder == holder) {
+            return self.open().is_none();
+        }
+        let newer = known.is_none_or(|known| known.term < term);
+        let free = self.open().is_none_or(|promise| promise.term == term && promise.holder == holder);
+        newer && free && prefix
+    }
+
+    /// Returns whether a node's data may be replaced by that of the running primary of a term (rule 12): a confirmed
+    /// one, or the one that the node has promised. That one has had enough promises before it was promoted, and it may
+    /// need this node to acknowledge its row.
+    pub fn may_be_rebuilt_from(&self, holder: &str, term: Term) -> bool {
+        match self.open() {
+            Some(promise) => promise.term == term && promise.holder == holder,
+            None => self.confirmed.as_ref().is_some_and(|known| known.term == term && known.holder == holder),
+        }
+    }
+
+    /// Returns the promise that nobody has settled.
+    pub fn open(&self) -> Option<&Promise> {
+        self.promise.as_ref().filter(|promise| {
+            promise.state == PromiseState::Promised
+                && self.confirmed.as_ref().is_none_or(|known| known.term < promise.term)
+        })
+    }
 }
 
 impl Promise {
     /// Returns whether this is the promise that answered the ask.
     pub fn is_of(&self, ask: &Ask) -> bool {
         self.term == ask.term && self.holder == ask.holder && self.id == ask.id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(term: u64, holder: &str) -> Ask {
+        Ask { term: Term(term), holder: holder.to_owned(), id: PromotionId::from_random([7; 16]) }
+    }
+
+    fn configuration(term: u64, change: u32, primary: &str, w: u8, members: &[&str]) -> Configuration {
+        let members = members.iter().map(|name| (*name).to_owned()).collect();
+        Configuration { term: Term(term), change, primary: primary.to_owned(), w, members }
+    }
+
+    fn witness() -> Standing {
+        Standing { voter: "w".to_owned(), primary: false, log: None }
+    }
+
+    fn fresh() -> Register {
+        Register::default().confirm(&configuration(1, 0, "a", 1, &["b"]))
+    }
+
+    #[test]
+    fn a_promise_is_kept_until_its_holder_settles_it() {
+        let promised = fresh().promise(&ask(2, "b"), &witness()).unwrap();
+        assert_eq!(promised.promise(&ask(2, "b"), &witness()), Ok(promised.clone()));
+        let held = Refusal::Held { term: Term(2), holder: "b".to_owned() };
+        assert_eq!(promised.promise(&ask(3, "c"), &witness()), Err(held));
+        assert_eq!(promised.upstream_of(), Some("b"));
+        let abandoned = promised.abandon(&ask(2, "b"));
+        assert_eq!(abandoned.upstream_of(), Some("a"));
+        assert_eq!(abandoned.promise(&ask(2, "b"), &witness()), Err(Refusal::Older { newest: Term(2) }));
+        assert!(abandoned.promise(&ask(3, "c"), &witness()).is_ok());
+    }
+
+    #[test]
+    fn an_abandoned_term_is_settled_before_its_ask_arrives() {
+        let told = fresh().abandon(&ask(2, "b"));
+        assert_eq!(told.promise(&ask(2, "b"), &witness()), Err(Refusal::Older { newest: Term(2) }));
+        // But it takes nobody else's promise back.
+        let promised = fresh().promise(&ask(2, "c"), &witness()).unwrap();
+        assert_eq!(promised.abandon(&ask(3, "b")), promised);
+    }
+
+    #[test]
+    fn a_confirmed_higher_term_settles_a_witness_promise_too() {
+        let promised = fresh().promise(&ask(2, "b"), &witness()).unwrap();
+        let confirmed = promised.confirm(&configuration(3, 0, "c", 1, &["a"]));
+        assert!(confirmed.resolved(&witness()));
+        assert_eq!(confirmed.upstream_of(), Some("c"));
+        assert_eq!(confirmed.record, Some(configuration(3, 0, "c", 1, &["a"])));
+    }
+
+    #[test]
+    fn a_change_is_recorded_for_the_confirmed_term_only() {
+        let loose = configuration(1, 1, "a", 0, &[]);
+        assert_eq!(fresh().record(&loose).and_then(|register| register.record), Some(loose.clone()));
+        assert_eq!(fresh().record(&configuration(2, 1, "a", 0, &[])), None);
+        let promised = fresh().promise(&ask(2, "b"), &witness()).unwrap();
+        assert_eq!(promised.record(&loose), None);
+        let other = fresh().record(&configuration(1, 1, "a", 1, &["c"])).unwrap();
+        assert_eq!(other.record(&loose), None);
+    }
+
+    #[test]
+    fn what_became_of_a_promise_is_read_from_its_holder() {
+        let voter = fresh().promise(&ask(2, "b"), &witness()).unwrap();
+        let holder = fresh().promise(&ask(2, "b"), &witness()).unwrap();
+        assert_eq!(voter.heard("b", &holder), voter);
+        let gone = holder.abandon(&ask(2, "b"));
+        assert!(voter.heard("b", &gone).resolved(&witness()));
+        assert_eq!(voter.heard("c", &gone), voter);
+        // It has moved on since: to a term that it couldn't have promised with this one open.
+        let moved = gone.promise(&ask(4, "c"), &witness()).unwrap();
+        assert_eq!(voter.heard("b", &moved).promise.unwrap().state, PromiseState::Abandoned);
+        let confirmed = holder.confirm(&configuration(2, 0, "b", 0, &[]));
+        let told = voter.heard("b", &confirmed);
+        assert_eq!(told.promise.unwrap().state, PromiseState::Confirmed);
+        assert_eq!(told.confirmed.unwrap().holder, "b");
+    }
+
+    #[test]
+    fn an_own_change_in_the_log_is_no_proof_that_it_was_in_force() {
+        let log = configuration(1, 1, "a", 0, &[]);
+        let standing = Standing { voter: "a".to_owned(), primary: false, log: Some(log.clone()) };
+        let register = Register::default().promise(&ask(2, "a"), &standing).unwrap();
+        assert_eq!(register.record, None);
+        let other = Standing { voter: "b".to_owned(), ..standing };
+        assert_eq!(Register::default().promise(&ask(2, "b"), &other).unwrap().record, Some(log));
     }
 }
