@@ -82,7 +82,7 @@ fn a_start_of_postgresql_after_boot_is_a_standbys_in_the_configured_folder() {
     assert!(written.status.success());
     let text = std::fs::read_to_string(folder.0.join("postgresql.service.d/pgbaton.conf")).unwrap();
     let configured = std::fs::read_to_string(config).unwrap();
-    let data = configured.lines().find_map(|line| line.strip_prefix("data_directory = \"")).unwrap();
+    let data = configured.lines().rev().find_map(|line| line.strip_prefix("data_directory = \"")).unwrap();
     let data = data.split('"').next().unwrap();
     assert!(text.contains(&format!("ExecStartPre=/usr/bin/touch {data}/standby.signal\n")), "{text}");
 }

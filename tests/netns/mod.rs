@@ -8,6 +8,7 @@ mod interrupted;
 mod logs;
 mod refusals;
 mod returning;
+mod runbook;
 mod silence;
 
 use pgbaton::demo::client::{Manner, Writer, rows_present};

@@ -144,6 +144,8 @@ fn hook(settings: &Settings, me: &Node, marker: IpAddr, globals: &Globals, args:
         hook.push_str(" --no-vip");
     }
     if let Some(file) = settings.file.as_deref().filter(|file| *file != Path::new(DEFAULT_FILE)) {
+        // keepalived runs its hooks in the root directory.
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         write!(hook, " --config {}", file.display()).ok();
     }
     if globals.node.is_some() {

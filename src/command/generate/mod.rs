@@ -11,6 +11,7 @@ mod shipped;
 
 use crate::cli::{Cli, CompletionTarget, Completions, Globals, Into, Man, Shell, Systemd};
 use crate::error::{Error, Kind, Result};
+use crate::net::netlink::Netlink;
 use crate::output::Out;
 use crate::output::report::{Report, StepReport, StepStatus};
 use crate::settings::{Settings, keys};
@@ -49,7 +50,13 @@ pub(super) fn config(out: &Out) -> Result<()> {
 
 pub(super) fn systemd(globals: &Globals, args: &Systemd, out: &Out) -> Result<()> {
     let Some(directory) = &args.directory else { return out.result(shipped::UNIT) };
-    let settings = Settings::load_if_present(&globals.overrides())?;
+    let mut settings = Settings::load_if_present(&globals.overrides())?;
+    if let Some(settings) = &mut settings {
+        // On another machine than a node's, the usual folder is meant.
+        let addresses = Netlink::open()?.addresses()?;
+        let local: Vec<_> = addresses.iter().map(|address| address.address.address()).collect();
+        settings.find_me(&local).unwrap_or_default();
+    }
     write_all("generate systemd", directory, &shipped::systemd(settings.as_ref()), out)
 }
 

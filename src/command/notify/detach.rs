@@ -45,9 +45,13 @@ impl Unsaid {
     }
 }
 
-/// Makes the detached process safe from what ends its caller.
+/// Holds back what asks this process to end.
+pub(super) fn hold_signals() -> Result<()> {
+    signal::block(&HELD_BACK)
+}
+
+/// Makes the detached process independent of what its caller was given.
 pub(super) fn begin() -> Result<Unsaid> {
-    signal::block(&HELD_BACK)?;
     // keepalived's is 0177: no folder that is made could be entered.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     Ok(Unsaid(()))
@@ -70,12 +74,14 @@ pub(super) fn start(globals: &Globals, args: &Notify, settings: &Settings, told:
         command.arg(name).arg(value);
     };
     if let Some(file) = &settings.file {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
         option("--config", file.as_os_str());
     }
     if let Some(node) = &globals.node {
         option("--node", node.as_ref());
     }
     if let Some(log) = &args.log {
+        let log = std::path::absolute(log).unwrap_or_else(|_| log.clone());
         option("--log", log.as_os_str());
     }
     if let Some(marker) = args.marker {

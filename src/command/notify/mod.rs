@@ -23,6 +23,10 @@ use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
 
 pub(super) fn run(globals: &Globals, args: &Notify, out: &Out) -> Result<()> {
+    if !args.once && !args.dry_run.dry_run {
+        // A keepalived that ends sends SIGTERM to its hooks at once, and that of STOP is one of them.
+        detach::hold_signals()?;
+    }
     let mut settings = Settings::load(&globals.overrides())?;
     if let Some(path) = &args.fifo {
         let log = open_log(args)?;
