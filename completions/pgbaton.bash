@@ -1090,7 +1090,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --force)
-                    COMPREPLY=($(compgen -W "newer-data" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "newer-data promise" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)

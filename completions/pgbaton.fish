@@ -220,7 +220,8 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 lz4\t'Fast'
 zstd\t'Small'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l start-command -d 'Start the server by this shell command instead of the service manager or `pg_ctl`' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l force -d 'Do it although this check refuses (can be repeated)' -r -f -a "newer-data\t'The data here must not be newer than the primary\'s'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l force -d 'Do it although this check refuses (can be repeated)' -r -f -a "newer-data\t'The data here must not be newer than the primary\'s'
+promise\t'The primary\'s term must be confirmed, and this node may not have promised a newer one'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l timeout -d 'Give up after this time; running it again continues [default: 24h]' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r

@@ -4,14 +4,25 @@ use crate::golden::source;
 use std::path::{Path, PathBuf};
 
 /// The rooms and files that reach the world: sockets, files, processes, clocks, threads.
-const EDGES: &[&str] =
-    &["net", "host", "watch", "demo", "daemon", "command", "plan::apply", "ssh::session", "ssh::target"];
+const EDGES: &[&str] = &[
+    "net",
+    "host",
+    "watch",
+    "demo",
+    "daemon",
+    "command",
+    "plan::apply",
+    "plan::election",
+    "plan::reconfigure",
+    "ssh::session",
+    "ssh::target",
+];
 
 /// The parts of the database room that only compute.
-const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "sql"];
+const PURE_PG: &[&str] = &["lsn", "history", "epoch", "gates", "sql", "register"];
 
 /// The parts of the rebuild that only compute.
-const PURE_REBUILD: &[&str] = &["decision", "decision_tests", "step", "wal", "conf"];
+const PURE_REBUILD: &[&str] = &["decision", "decision_tests", "step", "wal", "conf", "register"];
 
 /// What pure code never names.
 const WORLD: &[&str] = &[

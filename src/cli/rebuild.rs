@@ -147,6 +147,8 @@ impl Compression {
 pub enum RebuildForce {
     /// The data here must not be newer than the primary's
     NewerData,
+    /// The primary's term must be confirmed, and this node may not have promised a newer one
+    Promise,
 }
 
 fn slot_name(text: &str) -> Result<String, String> {

@@ -17,6 +17,7 @@ pub(super) fn run(args: &Demo, out: &Out) -> Result<()> {
         .map_err(|error| Error::failed("can't find this program's file").detail(error))?;
     let lab = LabOptions {
         spare: args.spare,
+        sync: args.spare,
         advert: args.advert,
         bin_directory: args.bin_directory.clone(),
         ..LabOptions::new(binary)

@@ -5,7 +5,7 @@
 
 use crate::cli::{ForceGate, Globals, Promote};
 use crate::command::finish;
-use crate::daemon::setup::slot_name;
+use crate::daemon::setup::{self, slot_name};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::net::netlink::Netlink;
@@ -20,7 +20,8 @@ use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
 use crate::pg::{peer, target};
 use crate::plan::apply::{World, epoch_id};
-use crate::plan::build::{self, Promotion};
+use crate::plan::build::{self, Promotion, Votes};
+use crate::plan::election::Voters;
 use crate::plan::step::Intent;
 use crate::settings::libpq::{self, Params};
 use crate::settings::{self, NodeRole, PostgresSettings, Settings};
@@ -64,7 +65,8 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
         show_gates(out, &observed)?;
         return finish::dry_run_with(out, &plan, extra);
     }
-    finish::apply_with(out, &plan, &mut World::with_server(server), deadline, extra)
+    let mut world = World::with_server(server).with_voters(target.voters.clone());
+    finish::apply_with(out, &plan, &mut world, deadline, extra)
 }
 
 /// The local server before a promotion: what was seen, and what the gates say.
@@ -125,9 +127,19 @@ impl Candidate {
         promotion(&self.target, &self.server, &self.observed, self.server.read_intent()?, deadline)
     }
 
-    /// Returns the server, with the session that has been opened.
-    pub(super) fn into_server(self) -> LocalServer {
-        self.server
+    /// Returns the term of the data.
+    pub(super) const fn term(&self) -> Option<crate::pg::epoch::Term> {
+        self.observed.view.term
+    }
+
+    /// Returns whether the data directory is protected against a writable start.
+    pub(super) fn protected(&self) -> bool {
+        self.server.data().has_standby_signal()
+    }
+
+    /// Returns the world in which the plan is carried out, with the session that has been opened.
+    pub(super) fn into_world(self) -> World {
+        World::with_server(self.server).with_voters(self.target.voters)
     }
 }
 
@@ -149,6 +161,9 @@ struct Target {
     /// Whether a daemon looks after this node: then no start may make the server writable by itself.
     guarded: bool,
     slots: Vec<String>,
+    /// Who votes, and where they reach this node's server; `None`: replication is asynchronous.
+    voters: Option<Voters>,
+    place: (String, u16),
 }
 
 impl Target {
@@ -171,6 +186,10 @@ impl Target {
             data_directory,
             promote_within: args.timeout.unwrap_or(postgres.promote_timeout),
             guarded: me.is_some(),
+            voters: settings.and_then(|settings| {
+                setup::voters(settings, &setup::peers(settings, "pg promote"), &postgres)
+            }),
+            place: (me.map_or_else(String::new, |me| me.address.to_string()), postgres.port),
             slots: settings.map_or_else(Vec::new, |settings| {
                 settings.peers().map(|peer| slot_name(&peer.name)).collect()
             }),
@@ -283,6 +302,7 @@ fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Polic
     };
     let max_lag = args.max_lag.or_else(|| settings.and_then(|settings| settings.guard.max_lag));
     Policy {
+        votes: settings.is_some_and(Settings::synchronous),
         availability,
         max_lag,
         system_id: None,
@@ -310,13 +330,14 @@ fn ask_peers(settings: &Settings, until: Deadline) -> Vec<PeerView> {
         let Some(postgres) = settings.postgres_of(node) else { continue };
         let conn = target::peer(node, &postgres, "pg promote");
         let name = node.name.clone();
-        questions.push((name, std::thread::spawn(move || peer::ask(&conn, until))));
+        questions.push((node.name.clone(), std::thread::spawn(move || peer::ask(&name, &conn, until))));
     }
     questions
         .into_iter()
         .map(|(node, question)| {
-            let answer = question.join().unwrap_or(PeerAnswer::Silent("the question failed".to_owned()));
-            PeerView { node, answer }
+            question
+                .join()
+                .unwrap_or_else(|_| PeerView::new(node, PeerAnswer::Silent("the question failed".to_owned())))
         })
         .collect()
 }
@@ -328,7 +349,7 @@ fn probe_vips(settings: &Settings) -> Result<VipProbe> {
     }
     let mut netlink = Netlink::open()?;
     let addresses = netlink.addresses()?;
-    let link = crate::daemon::setup::node_link(settings, &mut netlink, &addresses)?;
+    let link = setup::node_link(settings, &mut netlink, &addresses)?;
     let until = Deadline::after(PROBE);
     for vip in &settings.vips {
         if addresses.iter().any(|address| address.address.address() == vip.address.address()) {
@@ -373,6 +394,12 @@ fn promotion(
         protect_start: target.guarded,
         protected: server.data().has_standby_signal(),
         slots: target.slots.clone(),
+        votes: target.voters.as_ref().map(|voters| Votes {
+            voters: voters.peers.iter().map(|peer| peer.name.clone()).collect(),
+            vote_within: voters.vote_within,
+            catch_up_within: voters.catch_up_within,
+            place: target.place.clone(),
+        }),
     })
 }
 

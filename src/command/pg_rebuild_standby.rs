@@ -11,12 +11,14 @@ use crate::cli::{Globals, RebuildForce, RebuildMethod, RebuildStandby};
 use crate::command::{finish, pg_promote};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
+use crate::host::files;
 use crate::host::lock::Lock;
 use crate::output::Out;
 use crate::output::report::Report;
 use crate::pg::server::DataDirectory;
 use crate::plan::Plan;
 use crate::plan::apply::{self, Outcome, World};
+use crate::promotion::rules::{Configuration, Register};
 use crate::rebuild::decision::{
     self, Asked, Data, Decision, Method, Refusal, Role, Source, State, Target as Seen, Verdict,
 };
@@ -27,7 +29,7 @@ use crate::rebuild::source::SourceServer;
 use crate::rebuild::step::{self, Done, Outline};
 use crate::rebuild::tools::Tools;
 use crate::rebuild::work::{self, Work};
-use crate::rebuild::{kept as keeping, observe};
+use crate::rebuild::{conf, kept as keeping, observe, register as vote};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use target::Target;
@@ -45,6 +47,8 @@ struct Judged {
     journal: Journal,
     start: Start,
     tools: Tools,
+    confirmed: Option<Configuration>,
+    unfit: bool,
 }
 
 pub(super) fn run(globals: &Globals, args: &RebuildStandby, out: &Out) -> Result<()> {
@@ -128,7 +132,13 @@ fn judge(
     mut asked: Asked,
     deadline: Deadline,
 ) -> Result<Result<Judged, Refusal>> {
-    let (_, source) = server.observe(deadline)?;
+    let (facts, source) = server.observe(deadline)?;
+    let forced = args.force.contains(&RebuildForce::Promise);
+    let confirmed = match server.confirmed(&facts, deadline) {
+        Ok(confirmed) => confirmed,
+        Err(_) if forced => None,
+        Err(error) => return Err(error),
+    };
     let tools = Tools {
         bin_dir: Tools::find_bin_dir(source.major, target.postgres.bin_directory.as_deref())?,
         uid: place.uid(),
@@ -145,8 +155,16 @@ fn judge(
     let fresh = || {
         let kept = keeping::new_path(place);
         let exchanges = work::exchanges(place, &kept, &source);
-        Journal { phase: Phase::Begun, kept, exchanges }
+        Journal { phase: Phase::Begun, kept, exchanges, register: None, names: None, mode: None }
     };
+    let own = own_register(place, earlier.as_ref())?;
+    if let Some(error) = vote::bound(&own, confirmed.as_ref(), &source.name)
+        && !forced
+    {
+        return Err(error);
+    }
+    let unfit = own.unfit
+        || earlier.iter().any(|journal| journal.register.as_ref().is_some_and(|register| register.unfit));
     let copied = |journal: &Journal| {
         journal.phase == Phase::Copied && journal.exchanges.first().is_some_and(|main| main.new.exists())
     };
@@ -158,6 +176,8 @@ fn judge(
         journal,
         start: start.clone(),
         tools: tools.clone(),
+        confirmed: confirmed.clone(),
+        unfit,
     };
     if let Some(journal) = earlier.clone().filter(copied) {
         if !place.is_empty()? && DataDirectory::open(place.data())?.postmaster()?.is_some() {
@@ -212,6 +232,20 @@ fn judge(
     Ok(decided.map(|verdict| judged(&source, Some(*data), verdict, Done::Nothing, journal)))
 }
 
+/// Reads what this node has promised, wherever an earlier run has left it.
+fn own_register(place: &Place, journal: Option<&Journal>) -> Result<Register> {
+    let bytes = files::read_optional(&place.data().join(conf::AUTO_CONF), 16 << 20)?.unwrap_or_default();
+    let file = vote::in_file(&String::from_utf8_lossy(&bytes))?;
+    // Once the copy is in place, and once a rewound folder may be started again, the file is this node's.
+    let untouched = journal.is_none_or(|journal| match journal.phase {
+        Phase::Begun => true,
+        Phase::Rewinding => false,
+        Phase::Rewound => !place.is_barred(),
+        Phase::Copied => !journal.exchanges.first().is_some_and(|main| main.new.exists()),
+    });
+    Ok(vote::own(journal.and_then(|journal| journal.register.as_ref()), &file, untouched))
+}
+
 fn plan(target: &Target, args: &RebuildStandby, place: &Place, judged: &Judged) -> Plan {
     let state = match (&judged.data, judged.done) {
         (Some(data), _) => Some(data.state),
@@ -233,6 +267,7 @@ fn plan(target: &Target, args: &RebuildStandby, place: &Place, judged: &Judged) 
             start: judged.start.to_string(),
             drop_old: args.drop_old,
             done: judged.done,
+            unfit: judged.unfit,
         },
     );
     let unchecked = judged
@@ -262,6 +297,8 @@ fn world(target: &Target, args: &RebuildStandby, place: Place, source: SourceSer
         compress: args.compress.map(|method| method.name().to_owned()),
         ticks: None,
         no_rewind: None,
+        confirmed: judged.confirmed,
+        force_promise: args.force.contains(&RebuildForce::Promise),
     }
 }
 

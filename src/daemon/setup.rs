@@ -4,7 +4,7 @@ use super::control;
 use super::event_loop::{Database, Mailbox, Message};
 use super::reporter::Reporter;
 use super::spec::{self, Spec};
-use super::worker::{self, Askers, PlanConfig};
+use super::worker::{self, PlanConfig};
 use crate::error::{Error, Kind, Result};
 use crate::host::lock::Lock;
 use crate::host::sdnotify::SdNotify;
@@ -13,9 +13,11 @@ use crate::net::netlink::{Address, Link, Netlink};
 use crate::output::log::Log;
 use crate::pg::conn::ConnSettings;
 use crate::pg::gates::Policy;
+use crate::pg::peers::Peers;
 use crate::pg::server::DataDirectory;
 use crate::pg::target;
 use crate::plan::build::{StopBounds, Vip};
+use crate::plan::election::Voters;
 use crate::promotion::supervisor::{self, Supervisor};
 use crate::settings::{self, NodeRole, PostgresSettings, Settings};
 use crate::watch::{self, Watch};
@@ -25,6 +27,8 @@ use std::time::Duration;
 
 /// How often a node that must wait asks again.
 const RETRY: Duration = Duration::from_millis(500);
+/// How long a candidate waits for votes: a standby lets go of its primary within tens of milliseconds.
+const VOTE_WITHIN: Duration = Duration::from_secs(1);
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// What the loop is made of.
@@ -55,7 +59,7 @@ pub(super) struct Node {
 struct DatabaseConfig {
     watch: watch::Config,
     plan: PlanConfig,
-    peers: Vec<(String, ConnSettings)>,
+    peers: Peers,
     report_to: Vec<ConnSettings>,
 }
 
@@ -134,8 +138,21 @@ impl Node {
             told.send(Message::Worker(news));
         })
         .map_err(failed)?;
+        let told = mailbox.clone();
+        let upkeep = worker::start(config.plan.clone(), move |news| {
+            told.send(Message::Worker(news));
+        })
+        .map_err(failed)?;
         let reporter = Reporter::start(config.report_to.clone()).map_err(failed)?;
-        Ok(Some(Database { watch, jobs, askers: Askers::new(config.peers.clone()), reporter }))
+        Ok(Some(Database {
+            watch,
+            jobs,
+            upkeep,
+            tending: false,
+            upkeep_trouble: None,
+            peers: config.peers.clone(),
+            reporter,
+        }))
     }
 }
 
@@ -229,13 +246,27 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         node: me.map_or_else(String::new, |me| me.name.clone()),
         electable: me.is_some_and(|me| me.role == NodeRole::Data),
         peers: settings.peers().map(|peer| (peer.name.clone(), peer.address)).collect(),
-        policy: Policy { availability, max_lag: settings.guard.max_lag, ..Policy::default() },
+        policy: Policy {
+            votes: settings.synchronous(),
+            availability,
+            max_lag: settings.guard.max_lag,
+            ..Policy::default()
+        },
         ask_timeout: settings.guard.ask_timeout,
         retry: RETRY,
         // Others go ahead without this node only where that was chosen; and they wait for a down interval,
         // of which this leaves one interval for the stop.
         isolation: (availability == crate::pg::gates::Availability::Prefer)
             .then(|| spec.router.interval.as_duration() * 2),
+        votes: settings.synchronous().then_some(supervisor::Votes {
+            electorate: settings.nodes.len(),
+            heartbeat: settings.replication.heartbeat,
+            isolation: settings.replication.isolation_timeout,
+        }),
+        rejoin: match settings.replication.rejoin {
+            settings::Rejoin::Auto => supervisor::Rejoin::Auto,
+            settings::Rejoin::Manual => supervisor::Rejoin::Manual,
+        },
     }
 }
 
@@ -244,12 +275,9 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
     // Refuses what isn't a data directory now, not at the first failover.
     DataDirectory::open(&postgres.data_directory)?;
     let conn = target::local(postgres, "vrrp run");
-    let peers: Vec<(String, ConnSettings)> = settings
-        .peers()
-        .filter_map(|peer| settings.postgres_of(peer).map(|postgres| (peer, postgres)))
-        .map(|(peer, postgres)| Ok((peer.name.clone(), target::peer(peer, &postgres, "vrrp run"))))
-        .collect::<Result<_>>()?;
-    let report_to = std::iter::once(conn.clone()).chain(peers.iter().map(|(_, conn)| conn.clone())).collect();
+    let peers = peers(settings, "vrrp run");
+    let report_to = std::iter::once(conn.clone()).chain(peers.iter().map(|peer| peer.conn.clone())).collect();
+    let voters = voters(settings, &peers, postgres);
     Ok(DatabaseConfig {
         watch: watch::Config {
             conn: conn.clone(),
@@ -259,6 +287,8 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
         },
         plan: PlanConfig {
             node: me.name.clone(),
+            voters,
+            place: (me.address.to_string(), postgres.port),
             conn,
             data_directory: postgres.data_directory.clone(),
             vips: match me.role {
@@ -273,6 +303,24 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
         peers,
         report_to,
     })
+}
+
+/// Returns who votes with this node; `None` when replication is asynchronous.
+pub fn voters(settings: &Settings, peers: &Peers, postgres: &PostgresSettings) -> Option<Voters> {
+    let me = settings.me().ok()?;
+    settings.synchronous().then(|| Voters {
+        node: me.name.clone(),
+        peers: peers.clone(),
+        acknowledgements: settings.replication.acknowledgements,
+        vote_within: VOTE_WITHIN.max(settings.guard.ask_timeout),
+        catch_up_within: postgres.promote_timeout,
+    })
+}
+
+/// Returns the servers of the other nodes, as `verb` asks them.
+pub fn peers(settings: &Settings, verb: &str) -> Peers {
+    let places = settings.peers().filter_map(|peer| Some((peer, settings.postgres_of(peer)?)));
+    Peers::new(places.map(|(peer, postgres)| (peer.name.clone(), target::peer(peer, &postgres, verb))))
 }
 
 /// Returns the name of a node's replication slot; slots allow no hyphen.

@@ -2,25 +2,33 @@
 
 use crate::error::{Error, Result};
 use crate::host::clock::{self, Deadline};
+use crate::host::process::run_spawn;
+use crate::host::spawn::Spawn;
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::Link;
-use crate::pg::conn::ConnSettings;
-use crate::pg::gates::{PeerAnswer, PeerView};
+use crate::pg::conn::{ConnSettings, Session};
+use crate::pg::epoch::Term;
+use crate::pg::facts;
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
-use crate::pg::{facts, peer};
+use crate::pg::vote;
 use crate::plan::Plan;
 use crate::plan::apply::{self, Progress, World};
-use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen};
+use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen, Votes};
+use crate::plan::election::{self, Election, Voters};
 use crate::plan::step::Intent;
+use crate::promotion::rules::{Ask, PromiseState, Register};
 use crate::promotion::supervisor::PlanResult;
 use crate::units::Mac;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
+
+/// A base backup of a large database takes its time.
+const REJOIN_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a plan worker does.
 #[derive(Debug, Clone)]
@@ -28,17 +36,36 @@ pub(super) enum Job {
     /// Open the session that a promotion would use.
     Warm,
     /// Run the failover plan for this term.
-    Promote { term: crate::pg::epoch::Term },
+    Promote { term: Term },
     /// Run the serve plan.
-    Serve { adopt: Option<crate::pg::epoch::Term> },
+    Serve { adopt: Option<Term>, term: Term },
+    /// Bring the synchronous names in line with the standbys that there are.
+    Reconfigure { term: Term },
+    /// Tell voters that a term is confirmed.
+    Confirm { term: Term, nodes: Vec<String> },
+    /// Settle what this node has promised, and go back to where it streamed from.
+    Resume,
+    /// Another voter's register tells what became of a promise.
+    Heard { from: String, register: Box<Register> },
     /// Run the release plan.
     Release { stop: bool },
+}
+
+impl Job {
+    /// Returns whether it is beside the plans: nothing waits for its end.
+    pub(super) const fn is_upkeep(&self) -> bool {
+        matches!(self, Self::Reconfigure { .. } | Self::Confirm { .. } | Self::Resume | Self::Heard { .. })
+    }
 }
 
 /// What the plan worker needs to know.
 #[derive(Debug, Clone)]
 pub(super) struct PlanConfig {
     pub(super) node: String,
+    /// Who votes; `None`: replication is asynchronous.
+    pub(super) voters: Option<Voters>,
+    /// Where the others reach this node's server.
+    pub(super) place: (String, u16),
     pub(super) conn: ConnSettings,
     pub(super) data_directory: PathBuf,
     pub(super) vips: Vec<Vip>,
@@ -53,6 +80,8 @@ pub(super) struct PlanConfig {
 pub(super) enum Told {
     Progress(Progress),
     Done(PlanResult),
+    /// A job beside the plans ended; what went wrong with it.
+    Upkeep(Option<String>),
 }
 
 type Tell = Arc<dyn Fn(Told) + Send + Sync>;
@@ -80,6 +109,11 @@ fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &Tell) {
         }
         let mut later = None;
         let result = open(&mut world, config).and_then(|world| run(world, config, &job, tell, &mut later));
+        if job.is_upkeep() {
+            // Done again at the next heartbeat; only what keeps failing is worth a line, and the supervisor says it.
+            tell(Told::Upkeep(result.err().map(|error| error.to_string())));
+            continue;
+        }
         let result = match result {
             Ok(()) => PlanResult::Done,
             Err(error) => PlanResult::Failed { why: error.to_string(), hint: error.hints().first().cloned() },
@@ -111,7 +145,8 @@ fn settle(plan: Plan, config: PlanConfig, tell: Tell) {
 fn open<'a>(world: &'a mut Option<World>, config: &PlanConfig) -> Result<&'a mut World> {
     if world.is_none() {
         let data = DataDirectory::open(&config.data_directory)?;
-        *world = Some(World::with_server(LocalServer::new(config.node.clone(), config.conn.clone(), data)));
+        let server = LocalServer::new(config.node.clone(), config.conn.clone(), data);
+        *world = Some(World::with_server(server).with_voters(config.voters.clone()));
     }
     world.as_mut().ok_or_else(|| Error::failed("can't open the data directory"))
 }
@@ -131,14 +166,9 @@ fn run(
             *later = Some(build::settle(&facts));
             (build::failover(&facts, &vips), config.promote_within + config.connect_within)
         }
-        Job::Serve { adopt } => {
-            let epoch = match adopt {
-                Some(term) => Some(apply::first_intent(&config.node, *term)?),
-                None => None,
-            };
-            let protected = world.server()?.data().has_standby_signal();
-            (build::serve(epoch, Some(protected), &vips), config.connect_within * 2)
-        }
+        Job::Serve { adopt, term } => serve_plan(world, config, *adopt, *term, &vips)?,
+        Job::Reconfigure { term } => (build::reconfigure(*term), config.connect_within * 2),
+        Job::Confirm { .. } | Job::Resume | Job::Heard { .. } => return tend(world, config, job),
         Job::Release { stop } => (
             build::release(&config.vips, stop.then_some(config.stop)),
             config.stop.fast + config.stop.immediate * 3,
@@ -152,12 +182,88 @@ fn run(
     }
 }
 
-/// Looks at the server once more, on the session that will promote it.
-fn promotion_facts(
+/// Plans the taking back of the service. A promotion that was cut short before its epoch row is finished by it.
+fn serve_plan(
     world: &mut World,
     config: &PlanConfig,
-    term: crate::pg::epoch::Term,
-) -> Result<Promotion> {
+    adopt: Option<Term>,
+    term: Term,
+    vips: &[(Vip, VipSeen)],
+) -> Result<(Plan, Duration)> {
+    let within = config.connect_within * 2;
+    if config.voters.is_some()
+        && let Some(intent) = world.server()?.read_intent()?
+    {
+        let facts = promotion_facts(world, config, intent.term)?;
+        if !facts.in_recovery && !facts.epoch_recorded {
+            return Ok((build::failover(&facts, vips), within));
+        }
+    }
+    let epoch = match adopt {
+        Some(term) => Some(apply::first_intent(&config.node, term)?),
+        None => None,
+    };
+    let protected = world.server()?.data().has_standby_signal();
+    let reconfigure = config.voters.is_some().then_some(term);
+    Ok((build::serve(epoch, Some(protected), reconfigure, vips), within))
+}
+
+/// Does one of the small jobs that keep the voters' registers true.
+fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
+    let Some(voters) = &config.voters else { return Ok(()) };
+    let deadline = Deadline::after(config.connect_within * 2);
+    match job {
+        Job::Confirm { term, nodes } => {
+            let session = world.server()?.session(deadline)?;
+            let configuration = election::confirmed(session, &config.node, *term, deadline)?;
+            vote::confirm(session, &configuration, deadline)?;
+            for peer in nodes.iter().filter_map(|node| voters.peers.get(node)) {
+                election::confirm(peer, &configuration, deadline)?;
+            }
+        }
+        Job::Heard { from, register } => {
+            let session = world.server()?.session(deadline)?;
+            vote::heard(session, from, register, deadline)?;
+            go_back(session, config, voters, deadline)?;
+        }
+        Job::Resume => {
+            let intent = world.server()?.read_intent()?;
+            let session = world.server()?.session(deadline)?;
+            let promise = vote::read(session, deadline)?.register.promise;
+            match promise.filter(|promise| promise.holder == config.node) {
+                Some(promise) if promise.state == PromiseState::Promised => {
+                    // After the intent it must be finished, which the next promotion does.
+                    if intent.is_none_or(|intent| intent.promotion_id != promise.id) {
+                        let ask = Ask { term: promise.term, holder: promise.holder, id: promise.id };
+                        Election::of(voters.clone(), ask).abandon(session, deadline);
+                    }
+                }
+                _ => go_back(session, config, voters, deadline)?,
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Lets a standby whose promise is settled follow whom its register names, or whom it followed before.
+fn go_back(session: &mut Session, config: &PlanConfig, voters: &Voters, deadline: Deadline) -> Result<()> {
+    let stored = vote::read(session, deadline)?;
+    if stored.upstream.is_some() || !stored.is_free(&config.node) {
+        return Ok(());
+    }
+    match stored.register.upstream_of().and_then(|holder| voters.peers.get(holder)) {
+        Some(peer) => {
+            let (host, port) = peer.place();
+            vote::attach(session, &peer.name, &host, port, deadline)?;
+        }
+        None => drop(vote::resume(session, &config.node, deadline)?),
+    }
+    Ok(())
+}
+
+/// Looks at the server once more, on the session that will promote it.
+fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term) -> Result<Promotion> {
     let server = world.server()?;
     let on_disk = server.read_intent()?;
     let seen = facts::observe(
@@ -181,45 +287,46 @@ fn promotion_facts(
         protect_start: true,
         protected,
         slots: config.slots.clone(),
+        votes: config.voters.as_ref().map(|voters| Votes {
+            voters: voters.peers.iter().map(|peer| peer.name.clone()).collect(),
+            vote_within: voters.vote_within,
+            catch_up_within: voters.catch_up_within,
+            place: config.place.clone(),
+        }),
     })
 }
 
-/// Asks peers, one thread each; a peer whose last question still hangs is not asked again meanwhile.
-#[derive(Debug)]
-pub(super) struct Askers {
-    peers: Vec<(String, ConnSettings, Arc<AtomicUsize>)>,
-}
-
-const MOST_OPEN_QUESTIONS: usize = 4;
-
-impl Askers {
-    pub(super) fn new(peers: Vec<(String, ConnSettings)>) -> Self {
-        Self { peers: peers.into_iter().map(|(node, conn)| (node, conn, Arc::default())).collect() }
+/// Runs `pg rebuild-standby` towards the primary, as a process of its own on a thread of its own.
+pub(super) fn rejoin(
+    config: Option<PathBuf>,
+    node: &str,
+    primary: String,
+    tell: impl FnOnce(std::result::Result<String, String>) + Send + 'static,
+) -> Result<()> {
+    let program = std::env::current_exe()
+        .map_err(|error| Error::failed("can't find this program's file").detail(error))?;
+    let mut command = Command::new(program);
+    if let Some(config) = config {
+        command.arg("--config").arg(config);
     }
-
-    /// Asks every peer; `tell` is called once for each, from its thread.
-    pub(super) fn ask(&self, until: Deadline, tell: &(impl Fn(PeerView) + Clone + Send + 'static)) {
-        for (node, conn, open) in &self.peers {
-            let (node, conn, open, tell) = (node.clone(), conn.clone(), Arc::clone(open), tell.clone());
-            if open.fetch_add(1, Ordering::Relaxed) >= MOST_OPEN_QUESTIONS {
-                open.fetch_sub(1, Ordering::Relaxed);
-                tell(PeerView {
-                    node,
-                    answer: PeerAnswer::Silent("earlier questions still hang".to_owned()),
-                });
-                continue;
+    command.args(["--node", node, "--json", "pg", "rebuild-standby", "--from", &primary]);
+    let work = move || {
+        let result = run_spawn(Spawn::new(command), Deadline::after(REJOIN_WITHIN));
+        let said = |bytes: &[u8], key: &str| {
+            let document: serde_json::Value = serde_json::from_slice(bytes).ok()?;
+            let text = document.get(key)?.as_str()?;
+            Some(text.to_owned())
+        };
+        tell(match result {
+            Ok(output) if output.status.success() => {
+                Ok(said(&output.stdout, "msg").unwrap_or_else(|| format!("a standby of {primary} again")))
             }
-            let count = Arc::clone(&open);
-            let spawned = std::thread::Builder::new().name("asker".to_owned()).spawn(move || {
-                let answer = peer::ask(&conn, until);
-                count.fetch_sub(1, Ordering::Relaxed);
-                tell(PeerView { node, answer });
-            });
-            if spawned.is_err() {
-                open.fetch_sub(1, Ordering::Relaxed);
-            }
-        }
-    }
+            Ok(output) => Err(said(&output.stdout, "msg").unwrap_or_else(|| output.complaint())),
+            Err(error) => Err(error.to_string()),
+        });
+    };
+    let spawned = std::thread::Builder::new().name("rejoin".to_owned()).spawn(work);
+    spawned.map(drop).map_err(|error| Error::failed("can't start a thread").detail(error))
 }
 
 /// Asks the link whether anyone has one of the addresses, on a thread of its own.

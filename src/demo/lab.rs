@@ -41,6 +41,8 @@ pub struct LabOptions {
     pub prefix: String,
     /// Whether there is a third node, the spare.
     pub spare: bool,
+    /// Whether commits wait for standbys.
+    pub sync: bool,
     /// The advert interval.
     pub advert: Duration,
     /// `guard.availability`: `prefer` or `hold`.
@@ -68,6 +70,7 @@ impl LabOptions {
             base: PathBuf::from("/var/lib/pgbaton-demo"),
             prefix: "pgbaton-".to_owned(),
             spare: false,
+            sync: false,
             advert: Duration::from_secs(1),
             availability: "prefer".to_owned(),
             lease: None,
@@ -238,7 +241,8 @@ impl Lab {
              \n[[vip]]\naddress = \"{VIP}/24\"\n{lease}\
              \n[postgres]\ndata_directory = \"{base}/node1/data\"\nbin_directory = \"{bin}\"\nport = 5432\n\
              socket_directory = \"{base}/node1\"\n\
-             \n[guard]\navailability = \"{availability}\"\n{}",
+             \n[guard]\navailability = \"{availability}\"\n{}{}",
+            if self.options.sync { "\n[replication]\nmode = \"sync\"\n" } else { "" },
             self.options.extra_settings
         )
         .ok();
@@ -322,7 +326,8 @@ impl Lab {
         append(&folder.join("pg_hba.conf"), HBA)?;
         if host.name != "node1" {
             // The spare follows the virtual address, and so the primary, without being told.
-            let upstream = if host.name == "spare" { VIP } else { self.host("node1")?.address };
+            let follows_vip = host.name == "spare" && !self.options.sync;
+            let upstream = if follows_vip { VIP } else { self.host("node1")?.address };
             let conninfo = primary_conninfo(upstream, &host.name);
             append(&folder.join("postgresql.auto.conf"), &format!("primary_conninfo = '{conninfo}'\n"))?;
             append(&folder.join("standby.signal"), "")?;

@@ -83,7 +83,10 @@ pub fn run(
     let mut report = count(options, &lab, &played)?;
     let subtitle = format!(
         "{} nodes, PostgreSQL {}, an advert every {} ms, {}",
-        report.nodes, report.postgres_version, report.advert_ms, "asynchronous replication"
+        report.nodes,
+        report.postgres_version,
+        report.advert_ms,
+        if options.lab.sync { "synchronous replication" } else { "asynchronous replication" }
     );
     let timeline = played.story.timeline(subtitle, summary_pairs(&report));
     report.svg = Some(save_picture(options, &render_svg(&timeline))?);
@@ -300,7 +303,9 @@ impl<'a> News<'a> {
                 continue;
             }
             let Ok(events) = host.events() else { continue };
-            let known = self.records.get(&host.name).and_then(|record| record.last()).map(|event| event.at);
+            // A step that is noted by its begin may stand behind what happened meanwhile.
+            let known =
+                self.records.get(&host.name).and_then(|record| record.iter().map(|event| event.at).max());
             let known = known.unwrap_or(self.fault);
             fresh.extend(
                 events

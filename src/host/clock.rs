@@ -62,3 +62,10 @@ impl Deadline {
         self.min(Self::after(duration))
     }
 }
+
+/// Waits without an event, where there is none: a server has no way to tell when its recovery ends.
+pub fn pause(time: Duration) {
+    let (_nobody, silence) = std::sync::mpsc::channel::<()>();
+    // Always the timeout: the sender lives until the end of this function.
+    silence.recv_timeout(time).unwrap_or_default();
+}

@@ -46,6 +46,8 @@ pub struct ServerFacts {
     pub epoch: Option<Epoch>,
     /// Whether the table is there but the role may not read it: then `epoch` means nothing.
     pub epoch_hidden: bool,
+    /// The voter's register, as the server has read it; `None` when it holds nothing.
+    pub register: Option<String>,
     /// When the postmaster started: seconds since 1970 by the server's clock.
     pub started_at: f64,
     /// `data_directory`; `None` when the role may not see it.
@@ -160,6 +162,19 @@ pub fn observe(session: &mut Session, deadline: Deadline) -> Result<ServerFacts,
         .map_err(|error| ConnError::Other("XX000".to_owned(), format!("the facts can't be read: {error}")))
 }
 
+/// Reads the newest epoch row; `None` when there is none.
+///
+/// A role that may not read the table gets an error: who decides by epochs mustn't take "hidden" for "none".
+pub fn newest_epoch(session: &mut Session, deadline: Deadline) -> Result<Option<Epoch>, ConnError> {
+    let there = session.query("SELECT to_regclass('pgbaton.epoch') IS NOT NULL", deadline)?;
+    if !there.first().is_some_and(|row| row.is_true(0)) {
+        return Ok(None);
+    }
+    let rows = session.query(super::epoch::SELECT_NEWEST, deadline)?;
+    let Some(text) = rows.first().and_then(|row| row.get(0)) else { return Ok(None) };
+    Epoch::parse(text).map(Some).map_err(|error| ConnError::Other("XX001".to_owned(), error.to_string()))
+}
+
 /// The statement behind [`observe`].
 ///
 /// Each piece that can fail stands behind the test that says it won't: a CASE is evaluated in order, and none of the
@@ -211,6 +226,7 @@ fn query() -> String {
              END END, \
          'epoch_hidden', CASE WHEN e.usable IS NULL THEN false WHEN NOT e.usable THEN true \
              WHEN to_regclass('pgbaton.epoch') IS NULL THEN false ELSE NOT ({readable}) END, \
+         'register', nullif(current_setting('pgbaton.register', true), ''), \
          'started_at', extract(epoch FROM pg_postmaster_start_time()), \
          'data_directory', {data_directory}, \
          'wal_log_hints', {hints}, 'data_checksums', {checksums}, 'restart_after_crash', {restart}, \

@@ -7,6 +7,7 @@
 
 use super::epoch::{PromotionId, Term};
 use super::lsn::{Lsn, SystemId, Timeline};
+use crate::promotion::rules::{Configuration, Register};
 use crate::units::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -101,6 +102,7 @@ impl FromStr for Gate {
 pub struct UnknownGate(String);
 
 /// This server, as far as the gates look at it.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Debug, Clone, PartialEq)]
 pub struct LocalView {
     /// Whether it is a standby.
@@ -125,6 +127,12 @@ pub struct LocalView {
     pub primary_known: Option<LastKnown>,
     /// Whether `restore_command` is set; `None` when the role may not see it.
     pub restore_command: Option<bool>,
+    /// Whose acknowledgement counted in that term.
+    pub configuration: Option<Configuration>,
+    /// What it has promised as a voter.
+    pub register: Register,
+    /// Whether it has an upstream: a frozen standby has none.
+    pub attached: bool,
 }
 
 /// The end of the primary's log as it was last told, and how long ago.
@@ -150,6 +158,20 @@ pub struct PeerView {
     pub node: String,
     /// What came of asking it.
     pub answer: PeerAnswer,
+    /// What it has promised as a voter.
+    pub register: Register,
+}
+
+impl PeerView {
+    /// Creates the view of a node whose register is empty or unknown.
+    pub fn new(node: impl Into<String>, answer: PeerAnswer) -> Self {
+        Self { node: node.into(), answer, register: Register::default() }
+    }
+
+    /// Returns whether it answered as a server of some role.
+    pub const fn answered(&self) -> bool {
+        matches!(self.answer, PeerAnswer::Primary(_) | PeerAnswer::Standby(_))
+    }
 }
 
 /// What came of asking a peer's server, on every path there is.
@@ -213,6 +235,8 @@ pub enum Availability {
 /// What the operator has decided beforehand, and on the command line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Policy {
+    /// Whether the votes of the promotion protocol decide about the old primary, and fetch what others have more.
+    pub votes: bool,
     /// What silence means.
     pub availability: Availability,
     /// The most that may be missing, in bytes; `None` is no limit.
@@ -357,6 +381,8 @@ pub fn next_term(local: &LocalView, peers: &[PeerView]) -> Term {
     servers(local, peers)
         .filter_map(|(_, _, server)| server.term)
         .chain(local.term)
+        .chain(peers.iter().filter_map(|peer| peer.register.newest_term()))
+        .chain(local.register.newest_term())
         .max()
         .map_or(Term(1), Term::next)
 }
@@ -456,6 +482,9 @@ fn replay_not_paused(local: &LocalView) -> Said {
 }
 
 fn lag(local: &LocalView, policy: &Policy) -> Said {
+    if policy.votes {
+        return Said::pass("the votes decide: nothing acknowledged is missing where they are enough");
+    }
     let Some(known) = local.primary_known else {
         let why = "how far the primary had got is unknown";
         return match policy.max_lag {
@@ -494,6 +523,9 @@ fn most_complete(local: &LocalView, peers: &[PeerView], policy: &Policy) -> Said
         Some((node, _, server)) => {
             let more = server.end.unwrap_or_default().ahead_of(mine.1.unwrap_or_default());
             let why = format!("standby \"{node}\" holds {more} bytes more of the log");
+            if policy.votes {
+                return Said::pass(format!("{why}: they are fetched first"));
+            }
             if policy.availability == Availability::Prefer {
                 return Said::warn(format!("{why}: they are lost here"));
             }
@@ -564,6 +596,11 @@ fn vip_free(evidence: &Evidence) -> Said {
 }
 
 fn proof_of_death(local: &LocalView, peers: &[PeerView], policy: &Policy, evidence: &Evidence) -> Said {
+    if policy.votes {
+        return Said::pass(
+            "the votes decide: the old primary can't acknowledge anything without those who give them",
+        );
+    }
     if evidence.detached_by_majority {
         return Said::pass("a majority has detached from the old primary: it can't acknowledge anything");
     }

@@ -18,6 +18,9 @@ fn local() -> LocalView {
         replay_paused: false,
         primary_known: Some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(300)) }),
         restore_command: Some(false),
+        configuration: None,
+        register: Register::default(),
+        attached: true,
     }
 }
 
@@ -32,7 +35,7 @@ fn server() -> PeerServer {
 }
 
 fn peer(answer: PeerAnswer) -> Vec<PeerView> {
-    vec![PeerView { node: "node1".to_owned(), answer }]
+    vec![PeerView::new("node1", answer)]
 }
 
 fn silent() -> Vec<PeerView> {
@@ -40,7 +43,7 @@ fn silent() -> Vec<PeerView> {
 }
 
 fn policy(availability: Availability) -> Policy {
-    Policy { availability, max_lag: None, system_id: Some(ID), forced: BTreeSet::new() }
+    Policy { votes: false, availability, max_lag: None, system_id: Some(ID), forced: BTreeSet::new() }
 }
 
 fn evidence() -> Evidence {
@@ -301,7 +304,7 @@ proptest! {
         end in prop::option::of(0u64..4),
     ) {
         let local = LocalView { term: term.map(Term), end: end.map(Lsn), ..local() };
-        let name = |(n, answer)| PeerView { node: format!("n{n}"), answer };
+        let name = |(n, answer)| PeerView::new(format!("n{n}"), answer);
         let peers: Vec<PeerView> = answers.into_iter().enumerate().map(name).collect();
         let verdicts = evaluate(&local, &peers, &policy(Availability::Hold), &evidence());
         let threat = |peer: &PeerView| match &peer.answer {

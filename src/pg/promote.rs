@@ -15,7 +15,7 @@ use super::lsn::{Lsn, Timeline};
 use super::setting::{self, Saved};
 use super::sql::text_array;
 use crate::error::{Error, Kind, Result};
-use crate::host::clock::{Deadline, now};
+use crate::host::clock::{Deadline, now, pause};
 use std::time::Duration;
 
 /// What a promotion came to.
@@ -178,13 +178,6 @@ fn unanswered(error: ConnError, requested: bool) -> Error {
         .hint("pgbaton cluster status"),
         _ => error.into(),
     }
-}
-
-/// Waits without an event: the server has no way to tell when its recovery ends.
-fn pause(time: Duration) {
-    let (_nobody, silence) = std::sync::mpsc::channel::<()>();
-    // Always the timeout: the sender lives until the end of this function.
-    silence.recv_timeout(time).unwrap_or_default();
 }
 
 /// `unique_violation`, `duplicate_schema`, `duplicate_table`.

@@ -132,6 +132,9 @@ const LOGGER_GRACE: Duration = Duration::from_secs(3);
 /// Process 1 collects its dead within milliseconds, if it does it at all.
 const ZOMBIE_GRACE: Duration = Duration::from_secs(1);
 const PID_FILE_MAX: u64 = 64 * 1024;
+/// The mode of a data directory on which a rebuild is at work: PostgreSQL refuses to start on it.
+pub const BARRED: u32 = 0o720;
+
 /// How often a start is looked at; `postmaster.pid` tells, and looking is a read of a few lines.
 const START_POLL: Duration = Duration::from_millis(2);
 
@@ -162,7 +165,7 @@ impl DataDirectory {
             return Err(Error::new(Kind::Permission, format!("the data directory \"{shown}\" is {owner}'s"))
                 .hint(format!("run this as {owner} or root")));
         }
-        if meta.mode() & 0o027 != 0 {
+        if meta.mode() & 0o027 != 0 && meta.mode() & 0o7777 != BARRED {
             return Err(Error::config(format!(
                 "the permissions of the data directory \"{shown}\" are too wide"
             ))

@@ -1,7 +1,8 @@
 //! From what a server says about itself to what the gates judge.
 
 use super::facts::ServerFacts;
-use super::gates::{LastKnown, LocalView, PeerAnswer, PeerServer};
+use super::gates::{LastKnown, LocalView, PeerAnswer, PeerServer, PeerView};
+use crate::promotion::rules::{Configuration, Register};
 use std::time::Duration;
 
 impl LocalView {
@@ -29,8 +30,24 @@ impl LocalView {
             replay_paused: standby.is_some_and(|standby| standby.replay_paused),
             primary_known: told.or(remembered),
             restore_command: facts.restore_command.as_ref().map(|command| !command.is_empty()),
+            configuration: facts.epoch.as_ref().map(Configuration::from),
+            register: register(facts),
+            attached: facts.primary_conninfo.as_deref().is_none_or(|conninfo| !conninfo.is_empty()),
         }
     }
+}
+
+impl PeerView {
+    /// Makes a node's view of its server's facts.
+    pub fn from_facts(node: impl Into<String>, facts: &ServerFacts) -> Self {
+        Self { node: node.into(), answer: PeerServer::answer(facts), register: register(facts) }
+    }
+}
+
+/// Reads the register of a server; one that can't be read counts as empty here: who acts on it reads it again under
+/// its lock and is refused there.
+fn register(facts: &ServerFacts) -> Register {
+    facts.register.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 impl PeerServer {

@@ -3,6 +3,8 @@
 //! The same [`World`] serves the shell verbs and the daemon's worker thread. A step that is already done
 //! changes nothing; the first failure of a step that matters stops the plan.
 
+use super::election::{Election, Voters};
+use super::reconfigure::{acknowledged, reconfigure};
 use super::step::{Intent, Step};
 use super::{Need, Plan};
 use crate::error::{Error, Kind, Result};
@@ -20,6 +22,9 @@ use crate::rebuild::work::Work;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
+
+/// How long the voters are told that a candidacy is given up.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is told while a plan runs.
 #[derive(Debug, Clone)]
@@ -85,6 +90,8 @@ pub struct World {
     rebuild: Option<Box<Work>>,
     /// What the stop step came to.
     stopped: Option<StopReport>,
+    /// Who votes, where a promotion needs votes, and how the candidacy in hand stands.
+    election: Option<Election>,
 }
 
 impl World {
@@ -96,6 +103,13 @@ impl World {
     /// Creates a world with the local server.
     pub fn with_server(server: LocalServer) -> Self {
         Self { server: Some(server), ..Self::default() }
+    }
+
+    /// Adds the other voters, for plans that need votes.
+    #[must_use]
+    pub fn with_voters(mut self, voters: Option<Voters>) -> Self {
+        self.election = voters.map(Election::new);
+        self
     }
 
     /// Creates a world for a rebuild.
@@ -176,8 +190,18 @@ impl World {
                     Change::Added | Change::Replaced | Change::Removed => Ok(Applied::changed("removed")),
                 }
             }
+            Step::Freeze(_)
+            | Step::CollectVotes { .. }
+            | Step::CatchUp { .. }
+            | Step::SetNames { .. }
+            | Step::Repoint { .. }
+            | Step::ConfirmTerm { .. }
+            | Step::Reconfigure { .. } => self.elect(step, deadline),
             Step::RecordIntent(intent) => {
                 self.server()?.write_intent(intent)?;
+                if let Some(election) = &mut self.election {
+                    election.intended();
+                }
                 Ok(Applied::changed(format!("promotion {}", intent.promotion_id)))
             }
             Step::Promote { within } => {
@@ -242,6 +266,56 @@ impl World {
         }
     }
 
+    /// Carries out a step that asks the voters or is about them.
+    fn elect(&mut self, step: &Step, deadline: Deadline) -> Result<Applied> {
+        let Some(mut election) = self.election.take() else {
+            return Err(Error::failed("nobody is known who could vote"));
+        };
+        let result = self.elect_with(&mut election, step, deadline);
+        self.election = Some(election);
+        result
+    }
+
+    fn elect_with(&mut self, election: &mut Election, step: &Step, deadline: Deadline) -> Result<Applied> {
+        let said = |(changed, detail)| Applied { changed, detail: Some(detail) };
+        match step {
+            Step::Freeze(ask) => {
+                let session = self.server()?.session(deadline)?;
+                election.freeze(session, ask, deadline).map(Applied::changed)
+            }
+            Step::CollectVotes { .. } => election.collect(deadline).map(Applied::changed),
+            Step::CatchUp { .. } => {
+                Ok(match election.catch_up(self.server()?.session(deadline)?, deadline)? {
+                    Some(detail) => Applied::changed(detail),
+                    None => Applied::unchanged("no voter has more"),
+                })
+            }
+            Step::SetNames { first } => {
+                election.configure(self.server()?.session(deadline)?, *first, deadline).map(said)
+            }
+            Step::Repoint { host, port } => election.repoint((host, *port), deadline).map(Applied::changed),
+            Step::ConfirmTerm { term } => {
+                let session = self.server()?.session(deadline)?;
+                election.confirm(session, *term, deadline).map(Applied::changed)
+            }
+            Step::Reconfigure { term, prove } => {
+                let session = self.server()?.session(deadline)?;
+                reconfigure(session, election.voters(), *term, *prove, deadline).map(said)
+            }
+            _ => Err(Error::failed("not a step of an election")),
+        }
+    }
+
+    /// Gives up a candidacy whose intent isn't written; says what came of it.
+    fn give_up(&mut self) -> Option<String> {
+        let mut election = self.election.take()?;
+        let deadline = Deadline::after(GIVE_UP_WITHIN);
+        let session = self.server().ok().and_then(|server| server.session(deadline).ok());
+        let said = session.and_then(|session| election.abandon(session, deadline));
+        self.election = Some(election);
+        said
+    }
+
     fn probe(&mut self, vip: InterfaceAddress, interface: &str, until: Deadline) -> Result<Applied> {
         let link = self.link(interface)?;
         let (std::net::IpAddr::V4(address), Some(mac)) = (vip.address(), link.mac) else {
@@ -280,9 +354,13 @@ impl World {
             // An earlier run promoted it: nothing changes, but where the timeline begins is to be found out.
             None => promote::promote(self.server()?.session(deadline)?, deadline, &mut |_| {})?,
         };
-        let server = self.server()?;
+        let server = self.server.as_mut().ok_or_else(|| Error::failed("no PostgreSQL is configured"))?;
         let start_lsn =
             promoted.start_lsn.or_else(|| server.start_of(promoted.timeline)).unwrap_or(promoted.lsn);
+        if let Some(election) = &mut self.election {
+            election.adopt_names(server.session(deadline)?, intent.term, deadline)?;
+        }
+        let configuration = self.election.as_ref().and_then(Election::configuration);
         let epoch = Epoch {
             term: intent.term,
             change: 0,
@@ -291,11 +369,14 @@ impl World {
             timeline: promoted.timeline,
             start_lsn,
             // Asynchronous: nobody's acknowledgement is waited for.
-            w: 0,
-            members: Vec::new(),
+            w: configuration.map_or(0, |configuration| configuration.w),
+            members: configuration.map(|configuration| configuration.members.clone()).unwrap_or_default(),
             at: clock::wall().as_secs(),
         };
         let recorded = promote::record_epoch(server.session(deadline)?, &epoch, deadline)?;
+        if let Some(configuration) = configuration {
+            acknowledged(server.session(deadline)?, configuration, deadline)?;
+        }
         let detail = format!("term {} on timeline {}", epoch.term, epoch.timeline);
         self.promoted = Some(promoted);
         Ok(match recorded {
@@ -348,6 +429,11 @@ pub fn apply(
         };
         observe(Progress::Done { at, step, report: done.clone() });
         outcome.steps.push(done);
+    }
+    if outcome.error.is_some()
+        && let Some(said) = world.give_up()
+    {
+        outcome.warnings.push(said);
     }
     if outcome.changed && outcome.error.as_ref().is_some_and(|error| error.kind() == Kind::Failed) {
         outcome.error = outcome.error.map(|error| error.with_kind(Kind::Partial));

@@ -5,6 +5,7 @@
 
 use super::step::{Intent, NeedsCheck};
 use super::{Plan, Step};
+use crate::pg::epoch::Term;
 use crate::units::InterfaceAddress;
 use std::time::Duration;
 
@@ -85,6 +86,21 @@ pub struct Promotion {
     pub protected: bool,
     /// The replication slots the other nodes will ask for.
     pub slots: Vec<String>,
+    /// The votes, where a promotion needs them; `None`: replication is asynchronous.
+    pub votes: Option<Votes>,
+}
+
+/// What an election by votes is planned from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Votes {
+    /// The voters besides this node.
+    pub voters: Vec<String>,
+    /// How long their votes are waited for.
+    pub vote_within: Duration,
+    /// How long fetching the rest of the log may take.
+    pub catch_up_within: Duration,
+    /// Where the others reach this node's server.
+    pub place: (String, u16),
 }
 
 /// Plans `pg promote`: intent, promotion, epoch row, protection, slots; and the checkpoint at the end.
@@ -131,11 +147,22 @@ pub fn settle(facts: &Promotion) -> Plan {
     plan
 }
 
-/// Plans the taking back of the service by a node whose server is known to be the newest primary.
-pub fn serve(epoch: Option<Intent>, protected: Option<bool>, vips: &[(Vip, VipSeen)]) -> Plan {
+/// Plans the taking back of the service by a node whose server is known to be the newest primary; `reconfigure` is its
+/// term, where commits wait for standbys.
+pub fn serve(
+    epoch: Option<Intent>,
+    protected: Option<bool>,
+    reconfigure: Option<Term>,
+    vips: &[(Vip, VipSeen)],
+) -> Plan {
     let mut plan = Plan::new("serve", format!("this node has {}", list(vips.iter().map(|(vip, _)| vip))));
     if let Some(intent) = epoch {
+        if reconfigure.is_some() {
+            plan.needed(Step::SetNames { first: Some(intent.term) });
+        }
         plan.needed(Step::RecordEpoch(intent));
+    } else if let Some(term) = reconfigure {
+        plan.needed(Step::Reconfigure { term, prove: true });
     }
     if let Some(protected) = protected {
         plan.step(Step::ProtectStart, protected.then(|| "standby.signal is in place".to_owned()));
@@ -190,8 +217,21 @@ pub fn fence(facts: &Fencing, vips: &[(Vip, VipSeen)]) -> Plan {
     plan
 }
 
+/// Plans the upkeep of a serving primary whose commits wait for standbys.
+pub fn reconfigure(term: Term) -> Plan {
+    let mut plan = Plan::new("reconfigure", "the synchronous names fit the standbys that there are");
+    plan.needed(Step::Reconfigure { term, prove: false });
+    plan
+}
+
 fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
     if facts.in_recovery {
+        if let Some(votes) = &facts.votes {
+            plan.needed(Step::Freeze(facts.intent.ask()));
+            plan.needed(Step::CollectVotes { voters: votes.voters.clone(), within: votes.vote_within });
+            plan.needed(Step::CatchUp { within: votes.catch_up_within });
+            plan.needed(Step::SetNames { first: None });
+        }
         plan.step(
             Step::RecordIntent(facts.intent.clone()),
             facts.intent_on_disk.then(|| "an earlier run wrote it down".to_owned()),
@@ -199,8 +239,16 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
     }
     let promoted = (!facts.in_recovery).then(|| "the server is the primary".to_owned());
     plan.step(Step::Promote { within: facts.within }, promoted);
-    let recorded =
-        facts.epoch_recorded.then(|| format!("the database has the row of term {}", facts.intent.term));
+    if let Some(votes) = facts.votes.as_ref().filter(|_| facts.in_recovery) {
+        // Before the standbys are turned this way: each asks for its slot at once.
+        if !facts.slots.is_empty() {
+            plan.needed(Step::EnsureSlots { names: facts.slots.clone() });
+        }
+        plan.needed(Step::Repoint { host: votes.place.0.clone(), port: votes.place.1 });
+    }
+    // With votes the row is the proof that the standbys acknowledge: it is committed again even when it is there.
+    let recorded = (facts.epoch_recorded && facts.votes.is_none())
+        .then(|| format!("the database has the row of term {}", facts.intent.term));
     plan.step(Step::RecordEpoch(facts.intent.clone()), recorded);
     if facts.protect_start {
         let protected =
@@ -212,6 +260,9 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
 fn finish_promotion(plan: &mut Plan, facts: &Promotion) {
     let fresh = facts.in_recovery || facts.intent_on_disk || !facts.epoch_recorded;
     if fresh {
+        if facts.votes.is_some() {
+            plan.needed(Step::ConfirmTerm { term: facts.intent.term });
+        }
         if !facts.slots.is_empty() {
             plan.needed(Step::EnsureSlots { names: facts.slots.clone() });
         }
@@ -253,7 +304,7 @@ fn list<'a>(vips: impl Iterator<Item = &'a Vip>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::pg::epoch::{PromotionId, Term};
+    use crate::pg::epoch::PromotionId;
 
     fn vip() -> Vip {
         Vip {
@@ -282,6 +333,7 @@ mod tests {
             protect_start: true,
             protected: false,
             slots: vec!["node1".to_owned()],
+            votes: None,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::pg::epoch::{PromotionId, Term};
 use crate::pg::lsn::Timeline;
+use crate::promotion::rules::Ask;
 use crate::rebuild::step::RebuildStep;
 use crate::units::InterfaceAddress;
 use serde::Serialize;
@@ -48,6 +49,46 @@ pub enum Step {
         vip: InterfaceAddress,
         /// The interface.
         interface: String,
+    },
+    /// Promises the term here and stops receiving: the candidate freezes itself before it asks anyone.
+    Freeze(Ask),
+    /// Asks the other voters to promise the term and to detach from the old primary, until that is enough.
+    CollectVotes {
+        /// The voters that are asked.
+        voters: Vec<String>,
+        /// How long their answers are waited for.
+        #[serde(serialize_with = "as_millis")]
+        within: Duration,
+    },
+    /// Fetches what another frozen node has more of the log.
+    CatchUp {
+        /// How long that may take.
+        #[serde(serialize_with = "as_millis")]
+        within: Duration,
+    },
+    /// Puts the synchronous names of the new term in force, before the server is writable.
+    SetNames {
+        /// The first term of a database that had none: there are no votes to go by.
+        first: Option<Term>,
+    },
+    /// Has the standbys that voted stream from this node.
+    Repoint {
+        /// The address they reach this node's server at.
+        host: String,
+        /// Its port.
+        port: u16,
+    },
+    /// Tells the voters that the term is confirmed.
+    ConfirmTerm {
+        /// The term.
+        term: Term,
+    },
+    /// Brings the synchronous names and their record in line with the standbys that there are.
+    Reconfigure {
+        /// The term of the primary.
+        term: Term,
+        /// Whether an acknowledgement is waited for even when nothing changes.
+        prove: bool,
     },
     /// Writes down, durably, that this promotion is under way, so that a killed run is finished by the next.
     RecordIntent(Intent),
@@ -120,6 +161,13 @@ pub struct Intent {
     pub promotion_id: PromotionId,
 }
 
+impl Intent {
+    /// Returns what the voters are asked for.
+    pub fn ask(&self) -> Ask {
+        Ask { term: self.term, holder: self.node.clone(), id: self.promotion_id }
+    }
+}
+
 impl Step {
     /// Returns the stable name of this kind of step, as in events and JSON documents.
     pub const fn name(&self) -> &'static str {
@@ -128,6 +176,13 @@ impl Step {
             Self::AddAddress { .. } => "add-address",
             Self::Announce { .. } => "announce",
             Self::RemoveAddress { .. } => "remove-address",
+            Self::Freeze(_) => "freeze",
+            Self::CollectVotes { .. } => "collect-votes",
+            Self::CatchUp { .. } => "catch-up",
+            Self::SetNames { .. } => "set-names",
+            Self::Repoint { .. } => "repoint",
+            Self::ConfirmTerm { .. } => "confirm-term",
+            Self::Reconfigure { .. } => "reconfigure",
             Self::RecordIntent(_) => "record-intent",
             Self::Promote { .. } => "promote",
             Self::RecordEpoch(_) => "record-epoch",
@@ -146,7 +201,12 @@ impl Step {
     pub const fn optional(&self) -> bool {
         matches!(
             self,
-            Self::Announce { .. } | Self::EnsureSlots { .. } | Self::Checkpoint | Self::ClearIntent
+            Self::Announce { .. }
+                | Self::EnsureSlots { .. }
+                | Self::Checkpoint
+                | Self::ClearIntent
+                | Self::Repoint { .. }
+                | Self::ConfirmTerm { .. }
         )
     }
 }
@@ -175,6 +235,29 @@ impl fmt::Display for Step {
                 write!(f, "announce {} on {interface} by {how}", vip.address())
             }
             Self::RemoveAddress { vip, interface } => write!(f, "remove {vip} from {interface}"),
+            Self::Freeze(ask) => {
+                write!(f, "promise term {} to {} here, and stop receiving", ask.term, ask.holder)
+            }
+            Self::CollectVotes { voters, within } => write!(
+                f,
+                "ask {} for the term and to detach from the old primary, within {} ms",
+                voters.join(", "),
+                within.as_millis()
+            ),
+            Self::CatchUp { within } => {
+                write!(f, "fetch what a voter has more of the log, within {} s", within.as_secs_f32())
+            }
+            Self::SetNames { .. } => f.write_str("put the synchronous names of the new term in force"),
+            Self::Repoint { host, port } => {
+                write!(f, "have the standbys that voted stream from {host}:{port}")
+            }
+            Self::ConfirmTerm { term } => write!(f, "tell the voters that term {term} is confirmed"),
+            Self::Reconfigure { term, .. } => {
+                write!(
+                    f,
+                    "bring the synchronous names of term {term} in line with the standbys that there are"
+                )
+            }
             Self::RecordIntent(intent) => {
                 write!(f, "write down the intent: term {} for {}", intent.term, intent.node)
             }

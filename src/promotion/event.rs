@@ -54,6 +54,12 @@ pub enum EventKind {
     Link,
     /// The virtual IP was removed by someone else.
     AddressLost,
+    /// What a voter looks after couldn't be done.
+    Upkeep,
+    /// The node is being made a standby of the primary again.
+    Rejoining,
+    /// The node is a standby of the primary again.
+    Rejoined,
     /// An operator asked the node to hand over.
     Resigned,
     /// The daemon stops.

@@ -5,6 +5,7 @@
 
 use crate::pg::gates::{Availability, LocalView, PeerAnswer, PeerView};
 use crate::pg::lsn::Timeline;
+use crate::promotion::rules::{self, Configuration, Register};
 
 /// What a node with a running primary does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,6 +62,44 @@ pub fn rule(local: &LocalView, peers: &[PeerView], availability: Availability) -
                 "start PostgreSQL on {unknown} (as a standby), or, if it is dead for good, set guard.availability = \"prefer\""
             ),
         },
+    }
+}
+
+/// Rules on a local primary whose commits wait for standbys: a majority of the voters must answer, and none of them
+/// may have gone on to a higher term (rules 8 and 11).
+pub fn rule_by_votes(node: &str, local: &LocalView, peers: &[PeerView], electorate: usize) -> Ruling {
+    for peer in peers {
+        if let Some(ruling) = against(local, peer) {
+            return ruling;
+        }
+    }
+    let term = local.term.unwrap_or_default();
+    let own = local.configuration.clone().unwrap_or_else(|| Configuration {
+        term,
+        change: 0,
+        primary: node.to_owned(),
+        w: 0,
+        members: Vec::new(),
+    });
+    let heard: Vec<(&str, &Register)> =
+        peers.iter().map(|peer| (peer.node.as_str(), &peer.register)).collect();
+    if let Some(reason) = rules::step_down(&own, &heard, electorate) {
+        return Ruling::Fence { why: reason.to_string() };
+    }
+    // Nobody else can have been promoted while nobody's acknowledgement counted.
+    let alone = local.configuration.as_ref().is_some_and(|known| known.w == 0 && known.primary == node);
+    let answered = peers.iter().filter(|peer| peer.answered()).count() + 1;
+    if answered >= rules::majority(electorate) || (alone && electorate == 2) {
+        return Ruling::Serve { warning: None };
+    }
+    let silent: Vec<&str> =
+        peers.iter().filter(|peer| !peer.answered()).map(|peer| peer.node.as_str()).collect();
+    let silent = silent.join(", ");
+    Ruling::Hold {
+        why: format!(
+            "only {answered} of {electorate} voters answer: {silent} may have gone on without this node"
+        ),
+        hint: format!("bring PostgreSQL on {silent} back: `pgbaton cluster status` shows them"),
     }
 }
 

@@ -1,5 +1,11 @@
 //! Configuration texts: `postgresql.auto.conf` and `primary_conninfo`. Pure.
 
+/// What `ALTER SYSTEM` writes, in the data directory.
+pub const AUTO_CONF: &str = "postgresql.auto.conf";
+
+/// The setting that says whose acknowledgement counts.
+pub const SYNC_NAMES: &str = "synchronous_standby_names";
+
 /// The keywords of a connection string, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnInfo(Vec<(String, String)>);

@@ -6,6 +6,7 @@
 use super::place::Place;
 use crate::error::{Error, Result};
 use crate::host::files;
+use crate::promotion::rules::Register;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -33,6 +34,15 @@ pub struct Journal {
     pub kept: PathBuf,
     /// The folders that are exchanged, the data directory first.
     pub exchanges: Vec<Exchange>,
+    /// The node's own register, unfit; `None` before anything was to be replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub register: Option<Register>,
+    /// The node's own `synchronous_standby_names`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<String>,
+    /// The permissions of the data directory.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<u32>,
 }
 
 /// One folder that is replaced by another.

@@ -6,10 +6,12 @@
 
 pub mod conf;
 pub mod decision;
+pub mod fit;
 pub mod journal;
 pub mod kept;
 pub mod observe;
 pub mod place;
+pub mod register;
 pub mod service;
 pub mod source;
 pub mod step;

@@ -9,6 +9,10 @@ use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+/// The mode of a data directory that is half-way rewound: no server starts on one that its group may write to, and
+/// writing without searching lets nobody in.
+pub const BARRED: u32 = crate::pg::server::BARRED;
+
 /// A data directory, which may not be there yet, and its neighbours.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -83,6 +87,11 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
             Err(error) => Err(files::os_error(&error, format!("can't look into {}", self.data.display()))),
         }
+    }
+
+    /// Returns whether a rewind has made a start impossible and not ended.
+    pub fn is_barred(&self) -> bool {
+        fs::metadata(&self.data).is_ok_and(|meta| meta.mode() & 0o7777 == BARRED)
     }
 
     /// Returns why the folder can't be exchanged for another.

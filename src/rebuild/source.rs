@@ -9,6 +9,7 @@ use crate::pg::facts::{self, ServerFacts};
 use crate::pg::history::History;
 use crate::pg::lsn::{Lsn, Timeline};
 use crate::pg::sql::literal;
+use crate::promotion::rules::Configuration;
 use serde::Deserialize;
 
 /// A connection to the primary, opened when it is needed.
@@ -30,6 +31,9 @@ struct More {
     size: u64,
     wal: Option<String>,
 }
+
+/// The most octets of the primary's configuration that are read.
+const LARGEST: u64 = 4 << 20;
 
 const MORE: &str = "SELECT json_build_object(\
     'full_page_writes', current_setting('full_page_writes')::bool, \
@@ -99,6 +103,20 @@ impl SourceServer {
             size: more.size,
         };
         Ok((facts, source))
+    }
+
+    /// Returns the confirmed term that it holds; `None` when there never was one.
+    ///
+    /// # Errors
+    /// [`Kind::TryAgain`] when its term isn't confirmed: nobody may attach to it.
+    pub fn confirmed(&mut self, facts: &ServerFacts, deadline: Deadline) -> Result<Option<Configuration>> {
+        let path = literal(super::conf::AUTO_CONF);
+        let sql = format!("SELECT encode(pg_read_binary_file({path}, 0, {LARGEST}, true), 'hex')");
+        let rows = self.session(deadline)?.query(sql, deadline).map_err(rights)?;
+        let bytes = rows.first().and_then(|row| row.get(0)).map(from_hex).unwrap_or_default();
+        let own = super::register::in_file(&String::from_utf8_lossy(&bytes))
+            .map_err(|error| error.detail(format!("the configuration of {}", self.name)))?;
+        super::register::tenure(&self.name, &own, facts.epoch.as_ref())
     }
 
     /// Reads the history of a timeline.

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 pub enum RebuildStep {
     /// Stops the standby that runs but doesn't follow.
     StopStandby,
+    /// Marks the node unfit to vote, before the first byte of its data goes.
+    MarkUnfit,
     /// Lists the transactions that will be lost, copies their WAL and the node's own configuration.
     SaveLosses {
         /// Where to.
@@ -78,6 +80,11 @@ pub enum RebuildStep {
         /// The primary.
         source: String,
     },
+    /// Waits until it has all that the primary had when it attached, and lets it vote again.
+    BecomeFit {
+        /// The primary.
+        source: String,
+    },
     /// Takes the journal away, and the old data if that was asked for.
     Finish {
         /// Whether the old data is removed.
@@ -90,6 +97,7 @@ impl RebuildStep {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::StopStandby => "stop-standby",
+            Self::MarkUnfit => "mark-unfit",
             Self::SaveLosses { .. } => "save-losses",
             Self::FetchHistory { .. } => "fetch-history",
             Self::EnsureSlot { .. } => "ensure-slot",
@@ -102,6 +110,7 @@ impl RebuildStep {
             Self::Configure { .. } => "configure",
             Self::Start { .. } => "start",
             Self::AwaitStreaming { .. } => "await-streaming",
+            Self::BecomeFit { .. } => "become-fit",
             Self::Finish { .. } => "finish",
         }
     }
@@ -111,6 +120,7 @@ impl fmt::Display for RebuildStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::StopStandby => f.write_str("stop the standby"),
+            Self::MarkUnfit => f.write_str("mark it unfit to vote: what it holds is about to go"),
             Self::SaveLosses { kept, .. } => {
                 write!(f, "save what will be lost, and the configuration, to {}", kept.display())
             }
@@ -132,6 +142,9 @@ impl fmt::Display for RebuildStep {
             }
             Self::Start { how } => write!(f, "start it: {how}"),
             Self::AwaitStreaming { source } => write!(f, "wait until it streams from {source}"),
+            Self::BecomeFit { source } => {
+                write!(f, "wait until it has all that {source} had when it attached; it may vote again then")
+            }
             Self::Finish { drop_old: true } => f.write_str("finish, and remove the old data"),
             Self::Finish { drop_old: false } => f.write_str("finish"),
         }
@@ -165,6 +178,8 @@ pub struct Outline {
     pub drop_old: bool,
     /// What an earlier run that was cut short has done already.
     pub done: Done,
+    /// Whether the node is unfit to vote already.
+    pub unfit: bool,
 }
 
 /// How far an earlier run has got with the data itself.
@@ -188,6 +203,9 @@ pub fn plan(verdict: &Verdict, outline: &Outline) -> Plan {
             Step::Rebuild(RebuildStep::AwaitStreaming { source: source.clone() }),
             verdict.why.clone(),
         );
+        if outline.unfit {
+            plan.needed(Step::Rebuild(RebuildStep::BecomeFit { source: source.clone() }));
+        }
         return plan;
     }
     let mut steps = Vec::new();
@@ -205,6 +223,7 @@ pub fn plan(verdict: &Verdict, outline: &Outline) -> Plan {
         (Done::Copied, _) => steps.extend([ensure, exchange]),
         (Done::Nothing, Decision::Rewind) => {
             steps.extend([
+                RebuildStep::MarkUnfit,
                 save,
                 RebuildStep::FetchHistory { source: source.clone() },
                 ensure,
@@ -217,7 +236,7 @@ pub fn plan(verdict: &Verdict, outline: &Outline) -> Plan {
         }
         (Done::Nothing, Decision::BaseBackup) => {
             if outline.state.is_some() {
-                steps.push(save);
+                steps.extend([RebuildStep::MarkUnfit, save]);
             }
             let (to, bytes) = (outline.copy_to.clone(), outline.bytes);
             steps.extend([ensure, RebuildStep::Copy { source: source.clone(), bytes, to }, exchange]);
@@ -230,8 +249,13 @@ pub fn plan(verdict: &Verdict, outline: &Outline) -> Plan {
         RebuildStep::Configure { source: source.clone(), slot: slot.clone() },
         RebuildStep::Start { how: outline.start.clone() },
         RebuildStep::AwaitStreaming { source: source.clone() },
-        RebuildStep::Finish { drop_old: outline.drop_old },
     ]);
+    let replaced =
+        outline.done != Done::Nothing || matches!(verdict.decision, Decision::Rewind | Decision::BaseBackup);
+    if replaced || outline.unfit {
+        steps.push(RebuildStep::BecomeFit { source: source.clone() });
+    }
+    steps.push(RebuildStep::Finish { drop_old: outline.drop_old });
     for step in steps {
         plan.needed(Step::Rebuild(step));
     }

@@ -18,7 +18,9 @@ use crate::host::signal::Signal;
 use crate::pg::conn::ConnSettings;
 use crate::pg::local::NEEDS_CHECK_FILE;
 use crate::pg::promote;
+use crate::pg::register;
 use crate::pg::server::{DataDirectory, StopMode};
+use crate::promotion::rules::{Configuration, Register};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -66,6 +68,10 @@ pub struct Work {
     pub compress: Option<String>,
     /// Where progress is told.
     pub ticks: Option<Sender<Tick>>,
+    /// The confirmed term of the primary, with whose acknowledgement counts; `None` when there never was one.
+    pub confirmed: Option<Configuration>,
+    /// Whether the operator has lifted what a promise binds this node to.
+    pub force_promise: bool,
     /// Why a rewind turned out to be impossible.
     pub no_rewind: Option<String>,
 }
@@ -76,7 +82,8 @@ const SIGNAL_ASIDE: &str = "standby.signal.pgbaton";
 /// How long a server that is in the way may take to stop, in order and then at once.
 const STOP: Duration = Duration::from_secs(10);
 
-type Done = Result<(bool, Option<String>)>;
+/// What came of a step: whether it changed anything, and a fact about it.
+pub(super) type Done = Result<(bool, Option<String>)>;
 
 impl Work {
     /// Carries out one step; returns whether it changed anything, and a fact about it.
@@ -86,6 +93,7 @@ impl Work {
                 let stopped = self.directory()?.stop(StopMode::Fast, deadline)?;
                 Ok((stopped, None))
             }
+            RebuildStep::MarkUnfit => self.mark_unfit(),
             RebuildStep::SaveLosses { kept, fork } => self.save(kept, *fork, deadline),
             RebuildStep::FetchHistory { .. } => self.fetch_history(deadline),
             RebuildStep::EnsureSlot { slot, .. } => {
@@ -112,6 +120,7 @@ impl Work {
                 let said = verify::streaming(&data, &self.local, &mut self.source, &self.node, deadline)?;
                 Ok((false, Some(said)))
             }
+            RebuildStep::BecomeFit { .. } => self.become_fit(deadline),
             RebuildStep::Finish { drop_old } => {
                 if *drop_old {
                     kept::remove_old_data(&self.journal.kept)?;
@@ -136,7 +145,7 @@ impl Work {
             .hint("run it again: it looks at that server first"))
     }
 
-    fn directory(&self) -> Result<DataDirectory> {
+    pub(super) fn directory(&self) -> Result<DataDirectory> {
         DataDirectory::open(self.place.data())
     }
 
@@ -264,6 +273,7 @@ impl Work {
     fn rewind(&mut self, deadline: Deadline) -> Done {
         self.nobody_home()?;
         self.phase(Phase::Rewinding)?;
+        self.bar()?;
         let command = self.rewind_command(false);
         let ended = self.run_with_ticks(command, deadline)?;
         if !ended.success {
@@ -296,6 +306,8 @@ impl Work {
     fn copy(&mut self, deadline: Deadline) -> Done {
         // The phase stays what it was: a folder that was spoiled by a rewind is still spoiled.
         let phase = self.journal.phase;
+        // A new node has promised nothing yet; it can't vote before it has the data either.
+        self.journal.register.get_or_insert_with(|| Register { unfit: true, ..Register::default() });
         self.phase(phase)?;
         let exchanges = self.journal.exchanges.clone();
         let Some((main, others)) = exchanges.split_first() else {
@@ -370,6 +382,7 @@ impl Work {
                 self.place.make(&self.journal.kept)?;
                 kept::note_moved(&self.place, &self.journal.kept, &exchanges)?;
                 rename(&main.place, &main.old)?;
+                self.unbar(&main.old)?;
             }
         }
         if main.new.exists() && main.old.join("PG_VERSION").exists() {
@@ -407,12 +420,28 @@ impl Work {
         let changed = self.write_settings(&data, deadline)?;
         fs::remove_file(data.join("recovery.signal")).ok();
         let signal = self.directory()?.write_standby_signal()?;
+        self.unbar(&data)?;
         Ok((changed || signal, None))
+    }
+
+    /// Returns the `synchronous_standby_names` to write: the node's own. Those that came with a copy would count
+    /// whom the primary counts.
+    fn names_here(&self, text: &str, data: &Path) -> Result<Option<String>> {
+        if self.journal.phase == Phase::Begun && self.data.is_some() {
+            return Ok(None);
+        }
+        let own = self.journal.names.clone();
+        let bytes = files::read_optional(&data.join("postgresql.conf"), 16 << 20)?.unwrap_or_default();
+        let in_file = conf::setting(&String::from_utf8_lossy(&bytes), conf::SYNC_NAMES);
+        let came = |value: Option<String>| value.is_some_and(|value| !value.is_empty());
+        let came_alone = self.data.is_none() && !self.journal.kept.join("conf").exists();
+        let needed = came_alone && (came(conf::setting(text, conf::SYNC_NAMES)) || came(in_file));
+        Ok(own.or_else(|| needed.then(String::new)))
     }
 
     /// Writes where to stream from; returns whether that was new.
     fn write_settings(&mut self, data: &Path, _deadline: Deadline) -> Result<bool> {
-        let path = data.join("postgresql.auto.conf");
+        let path = data.join(conf::AUTO_CONF);
         let read = |path: &Path| -> Result<String> {
             let bytes = files::read_optional(path, 16 << 20)?.unwrap_or_default();
             Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -450,6 +479,14 @@ impl Work {
         if let (Some((port, folder)), true) = (&self.own_place, self.data.is_none()) {
             settings.push(("port", port.to_string()));
             settings.push(("unix_socket_directories", folder.display().to_string()));
+        }
+        if let Some(names) = self.names_here(&text, data)? {
+            settings.push((conf::SYNC_NAMES, names));
+        }
+        let vote = self.joined_register()?;
+        let vote = register::to_text(&vote);
+        if vote.is_some() || conf::setting(&text, register::SETTING).is_some() {
+            settings.push((register::SETTING, vote.unwrap_or_default()));
         }
         let new = conf::with_settings(&text, &settings);
         if new == text {

@@ -6,6 +6,7 @@
 use super::instance::{Others, RawDaemon, RawInstance};
 use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
+use super::replication::RawReplication;
 use super::value::{Check, Value};
 use super::{
     Availability, Checksum, ClusterSettings, GuardSettings, Node, NodeRole, PostgresSettings, Settings,
@@ -37,6 +38,8 @@ struct RawFile {
     postgres: Value<RawPostgres>,
     #[serde(default)]
     guard: RawGuard,
+    #[serde(default)]
+    replication: RawReplication,
     #[serde(default)]
     ssh: RawSsh,
     #[serde(default)]
@@ -179,6 +182,8 @@ impl Check {
         let instances = self.instances(raw.instance, &others);
         let daemon = self.daemon(raw.daemon);
         let guard = self.guard(raw.guard);
+        let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
+        let replication = self.replication(raw.replication, &roles);
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
         if let (Some(span), Some((None, _))) = (directory_span, &postgres)
@@ -205,6 +210,7 @@ impl Check {
             vips,
             postgres,
             guard,
+            replication,
             ssh,
             instances,
             daemon,

@@ -4,6 +4,7 @@
 //! from it; a test holds it against the structs that serde fills. Pure data.
 
 mod instance;
+mod replication;
 
 /// A table of the file, in the order in which it is documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -462,6 +463,7 @@ pub const SECTIONS: &[Section] = &[
             },
         ],
     },
+    replication::REPLICATION,
     Section {
         name: "ssh",
         repeated: false,

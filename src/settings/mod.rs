@@ -10,6 +10,7 @@ pub mod keys;
 pub mod libpq;
 pub mod parse;
 mod problem;
+mod replication;
 mod shape;
 #[cfg(test)]
 mod tests;
@@ -21,6 +22,7 @@ use libpq::Params;
 use parse::Lease;
 
 pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
+pub use replication::{Rejoin, ReplicationMode, ReplicationSettings};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -53,6 +55,8 @@ pub struct Settings {
     pub postgres: Option<PostgresSettings>,
     /// What a promotion must know first.
     pub guard: GuardSettings,
+    /// How replication is run.
+    pub replication: ReplicationSettings,
     /// How the other nodes are reached over SSH.
     pub ssh: SshSettings,
     /// Further virtual routers, which only elect and move their addresses.
@@ -291,6 +295,11 @@ pub struct Overrides {
 }
 
 impl Settings {
+    /// Returns whether commits wait for standbys, and promotions for votes.
+    pub fn synchronous(&self) -> bool {
+        self.replication.mode == ReplicationMode::Sync
+    }
+
     /// Reads the file that is named, or the one at the usual place.
     pub fn load(overrides: &Overrides) -> Result<Self> {
         let path = overrides.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE));

@@ -6,6 +6,7 @@ mod demos;
 mod failover;
 mod interrupted;
 mod logs;
+mod lossless;
 mod refusals;
 mod returning;
 mod runbook;

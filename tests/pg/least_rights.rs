@@ -47,7 +47,7 @@ fn the_grants_of_the_manual_suffice_for_a_failover() {
     assert!(!seen.superuser && seen.in_recovery && !seen.epoch_hidden, "{seen:?}");
     assert!(seen.data_directory.is_some() && seen.primary_conninfo.is_some(), "{seen:?}");
     assert_eq!(seen.receiver.unwrap().status.as_deref(), Some("streaming"));
-    let answer = peer::ask(&as_pgbaton(&primary), long());
+    let answer = peer::ask("node1", &as_pgbaton(&primary), long()).answer;
     assert!(!answer.to_string().contains("may not"), "{answer}");
 
     primary.kill();

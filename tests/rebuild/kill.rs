@@ -1,7 +1,10 @@
 //! SIGKILL at any moment: the next run completes the work, and nothing is ever writable on its own.
 
-use super::{diverged, follows, rebuilt, run, verb};
+use super::{diverged, follows, rebuilt, run, verb, vote};
 use crate::support::pg::Cluster;
+use pgbaton::pg::server::BARRED;
+use pgbaton::promotion::rules::{Promise, PromiseState, Register};
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -23,6 +26,9 @@ fn random(below: u64) -> u64 {
 #[test]
 fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
     let (first, second) = diverged(SETTINGS);
+    vote::write(&second, &vote::of_the_primary());
+    let own = vote::promise(2, "n2", 7, PromiseState::Promised);
+    vote::write(&first, &Register { promise: own.clone(), ..Register::default() });
     first.kill();
     let wanted = kills();
     let (mut done, mut round) = (0, 0_u32);
@@ -51,6 +57,7 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
             }
             killed += 1;
             done += 1;
+            vote_is_kept(&old, own.as_ref());
             // Whatever is there now, a start of it isn't a primary's once the data itself was touched.
             let started = old.data().join("postmaster.pid").exists();
             if started {
@@ -73,11 +80,30 @@ fn a_run_that_is_killed_at_any_moment_is_finished_by_the_next() {
         }
         println!("round {round}, {method}, {killed} kills: {document:#}\n{}", super::start_log(&old));
         follows(&old, &second);
+        assert!(
+            !vote::read(&old).unfit
+                && vote::read(&old).promise.is_some_and(|kept| kept.id == own.as_ref().unwrap().id)
+        );
         old.kill();
         let slot = format!("SELECT pg_drop_replication_slot('{}')", old.name);
         second.wait_until("SELECT count(*) = 0 FROM pg_replication_slots WHERE active");
         second.ask(&slot);
     }
+}
+
+/// Whatever a killed run has left: no server can start there with another node's vote, or with a vote that is counted
+/// while its data is another's.
+fn vote_is_kept(cluster: &Cluster, own: Option<&Promise>) {
+    let Ok(meta) = std::fs::metadata(cluster.data().join("PG_VERSION")) else { return };
+    let barred = std::fs::metadata(cluster.data()).is_ok_and(|meta| meta.mode() & 0o7777 == BARRED);
+    if barred || !meta.is_file() {
+        return;
+    }
+    let register = vote::read(cluster);
+    assert_eq!(register.promise.as_ref().map(|kept| kept.id), own.map(|own| own.id));
+    let journal = std::fs::read_to_string(cluster.sockets().join("data.rebuild")).unwrap_or_default();
+    let touched = ["rewinding", "rewound"].iter().any(|phase| journal.contains(phase));
+    assert!(register.unfit || !touched || cluster.postmaster().is_some(), "{register:?}\n{journal}");
 }
 
 /// Whether a server with a socket of its own accepts connections as a primary.

@@ -2,6 +2,7 @@
 
 mod kill;
 mod places;
+mod vote;
 
 use crate::support::pg::{Cluster, bin_dir, long, must, tool};
 use serde_json::Value;

@@ -220,7 +220,7 @@ impl Node {
         let facts = candidate.promotion(Deadline::after(within))?;
         let warnings = candidate.warnings();
         let vips = if self.no_vip { Vec::new() } else { self.vips()? };
-        let mut world = World::with_server(candidate.into_server());
+        let mut world = candidate.into_world();
         carry_out(&build::failover(&facts, &vips), &mut world, within)?;
         // The node serves: what is left may take its time, and may fail.
         let settled = apply::apply(&build::settle(&facts), &mut world, Deadline::after(within), &mut |_| {});
@@ -244,19 +244,23 @@ impl Node {
         } else {
             Some(apply::first_intent(self.settings.identity()?, candidate.next_term())?)
         };
-        let mut before = build::serve(epoch, None, &[]);
-        let server = candidate.into_server();
-        before.step(
-            Step::ProtectStart,
-            server.data().has_standby_signal().then(|| "it is in place".to_owned()),
-        );
+        // Where commits wait for standbys, the names are kept in line with those that there are.
+        let synchronous = self.settings.synchronous();
+        let term = candidate.term().filter(|_| synchronous);
+        let mut before = if all_here && epoch.is_none() {
+            term.map_or_else(|| Plan::new("", ""), build::reconfigure)
+        } else {
+            build::serve(epoch, None, term, &[])
+        };
+        before
+            .step(Step::ProtectStart, candidate.protected().then(|| "standby.signal is in place".to_owned()));
         plan.items.splice(0..0, before.items);
         for item in &mut plan.items {
             if matches!(&item.step, Step::AddAddress { lease: Some(_), .. }) {
                 item.need = crate::plan::Need::Needed;
             }
         }
-        let mut world = World::with_server(server);
+        let mut world = candidate.into_world();
         let changed = carry_out(&plan, &mut world, PATIENCE)?;
         let said = if all_here { "" } else { ": the virtual IP is up" };
         Ok(Done { changed, ..Done::serving(format!("the server is the current primary{said}")) })

@@ -13,7 +13,7 @@ use crate::daemon::instance::Instance;
 use crate::daemon::recorder::Recorder;
 use crate::daemon::reporter::Reporter;
 use crate::daemon::setup::{Node, Parts};
-use crate::daemon::worker::{self, Askers, Job, Told};
+use crate::daemon::worker::{self, Job, Told};
 use crate::error::Result;
 use crate::host::clock::{self, Deadline};
 use crate::host::process::Pidfd;
@@ -23,6 +23,7 @@ use crate::net::netlink::{Monitor, NetEvent, Netlink};
 use crate::net::sched;
 use crate::output::report::StepStatus;
 use crate::pg::gates::PeerView;
+use crate::pg::peers::Peers;
 use crate::plan::apply::Progress;
 use crate::promotion::event::{Event, EventKind};
 use crate::promotion::supervisor::{Asked, Input, Local, Order, Phase, Supervisor};
@@ -53,12 +54,14 @@ const PACKETS_AT_ONCE: usize = 64;
 const PROBE_WAIT: Duration = Duration::from_millis(20);
 
 /// What other threads tell the loop.
+#[expect(clippy::large_enum_variant, reason = "few at a time")]
 #[derive(Debug)]
 pub(in crate::daemon) enum Message {
     Seen(Seen),
     Answered { round: u64, view: PeerView },
     Probed { round: u64, mac: Option<Mac> },
     Worker(Told),
+    Rejoined(std::result::Result<String, String>),
     Call(Call),
 }
 
@@ -144,7 +147,13 @@ pub fn run(parts: Parts) -> Result<()> {
 pub(in crate::daemon) struct Database {
     pub(in crate::daemon) watch: Watch,
     pub(in crate::daemon) jobs: Sender<Job>,
-    pub(in crate::daemon) askers: Askers,
+    /// Jobs beside the plans, on a thread of their own.
+    pub(in crate::daemon) upkeep: Sender<Job>,
+    /// Whether that thread is at work.
+    pub(in crate::daemon) tending: bool,
+    /// What it last couldn't do.
+    pub(in crate::daemon) upkeep_trouble: Option<String>,
+    pub(in crate::daemon) peers: Peers,
     pub(in crate::daemon) reporter: Reporter,
 }
 
@@ -317,10 +326,28 @@ impl Loop {
                 Message::Probed { round, mac } => self.tell(now, Input::VipProbed { round, mac }),
                 Message::Worker(Told::Progress(progress)) => self.progress(progress),
                 Message::Worker(Told::Done(result)) => self.tell(now, Input::PlanDone(result)),
+                Message::Worker(Told::Upkeep(why)) => self.tended(why),
+                Message::Rejoined(result) => self.tell(now, Input::Rejoined(result)),
                 Message::Call(call) => self.answer(now, call),
             }
         }
         Ok(())
+    }
+
+    /// Takes the end of a job beside the plans; what it couldn't do is said once.
+    fn tended(&mut self, why: Option<String>) {
+        let Some(database) = &mut self.database else { return };
+        database.tending = false;
+        if database.upkeep_trouble == why {
+            return;
+        }
+        database.upkeep_trouble.clone_from(&why);
+        if let Some(why) = why {
+            self.note(Event::new(EventKind::Upkeep, format!("upkeep of the votes: {why}")));
+        }
+        if let Some(database) = &self.database {
+            database.watch.poke();
+        }
     }
 
     fn server_seen(&mut self, now: Moment, seen: Seen) {
@@ -510,7 +537,7 @@ impl Loop {
 
     fn carry_out(&mut self, now: Moment, main: Id, order: Order) {
         match order {
-            Order::Ask { round, until } => self.ask(round, until),
+            Order::Ask { round, until, link } => self.ask(round, until, link),
             Order::Observe => {
                 if let Some(database) = &self.database {
                     database.watch.poke();
@@ -518,7 +545,12 @@ impl Loop {
                 }
             }
             Order::Promote { term } => self.job(Job::Promote { term }),
-            Order::Serve { adopt } => self.job(Job::Serve { adopt }),
+            Order::Serve { adopt, term } => self.job(Job::Serve { adopt, term }),
+            Order::Reconfigure { term } => self.upkeep(Job::Reconfigure { term }),
+            Order::Confirm { term, nodes } => self.upkeep(Job::Confirm { term, nodes }),
+            Order::Resume => self.upkeep(Job::Resume),
+            Order::Heard { from, register } => self.upkeep(Job::Heard { from, register }),
+            Order::Rejoin { primary } => self.rejoin(primary),
             Order::Release { stop } => {
                 self.touch(main, |instance, _| instance.hold(now, false));
                 self.job(Job::Release { stop });
@@ -559,12 +591,15 @@ impl Loop {
         }
     }
 
-    fn ask(&mut self, round: u64, until: Moment) {
+    fn ask(&mut self, round: u64, until: Moment, link: bool) {
         let (Some(database), Some(main)) = (&self.database, &self.node.main) else { return };
         let mailbox = self.mailbox.clone();
-        database.askers.ask(Deadline::at(until), &move |view| {
+        database.peers.ask(Deadline::at(until), &move |view| {
             mailbox.send(Message::Answered { round, view });
         });
+        if !link {
+            return;
+        }
         let mailbox = self.mailbox.clone();
         let vips = main.vips.iter().map(|place| place.vip.address.address()).collect();
         worker::probe(main.link.clone(), vips, PROBE_WAIT, move |mac| {
@@ -575,6 +610,29 @@ impl Loop {
     fn job(&mut self, job: Job) {
         if let Some(database) = &self.database {
             drop(database.jobs.send(job));
+        }
+    }
+
+    /// Hands a job to the thread beside the plans; one that is still at its last one isn't given more.
+    fn upkeep(&mut self, job: Job) {
+        if let Some(database) = &mut self.database
+            && !database.tending
+        {
+            database.tending = database.upkeep.send(job).is_ok();
+        }
+    }
+
+    /// Runs the verb that makes this node a standby of the primary, as a process of its own: it outlives a daemon that
+    /// is killed, and the next run finishes what a killed one left.
+    fn rejoin(&mut self, primary: String) {
+        let mailbox = self.mailbox.clone();
+        let config = self.settings.file.clone();
+        let node = self.node.name.clone();
+        let started = worker::rejoin(config, &node, primary, move |result| {
+            mailbox.send(Message::Rejoined(result));
+        });
+        if let Err(error) = started {
+            self.mailbox.send(Message::Rejoined(Err(error.to_string())));
         }
     }
 

@@ -205,7 +205,8 @@ pub fn step_down(own: &Configuration, heard: &[(&str, &Register)], voters: usize
     let promises: Vec<(&str, &Promise)> = heard
         .iter()
         .filter_map(|(voter, register)| Some((*voter, register.open()?)))
-        .filter(|(_, promise)| promise.term > own.term)
+        // What was promised to itself is a promotion of its own that isn't confirmed yet.
+        .filter(|(_, promise)| promise.term > own.term && promise.holder != own.primary)
         .collect();
     let members = promises.iter().filter(|(voter, _)| own.has(voter)).count();
     let alone = voters == 2 && promises.iter().any(|(voter, _)| own.is_only(voter));

@@ -18,15 +18,20 @@ impl Supervisor {
         for (node, _) in &self.config.peers {
             if !peers.iter().any(|peer| peer.node == *node) {
                 let why = format!("no answer within {} ms", now.since(round.started).as_millis());
-                peers.push(PeerView { node: node.clone(), answer: PeerAnswer::Silent(why) });
+                peers.push(PeerView::new(node.clone(), PeerAnswer::Silent(why)));
             }
         }
+        self.learn_terms(&peers);
         match round.purpose {
             Purpose::Early => {}
             Purpose::Promote => self.judge_promotion(now, &peers, round.vip.owner()),
             Purpose::Confirm => self.judge_primary(now, &peers, round.vip.owner()),
             Purpose::Contest => self.judge_contest(&peers),
-            Purpose::Explain => self.explain(now, &peers),
+            Purpose::Explain => {
+                self.explain(now, &peers);
+                self.judge_lost(now, &peers);
+            }
+            Purpose::Heartbeat => self.judge_heartbeat(now, &peers),
         }
     }
 
@@ -79,7 +84,11 @@ impl Supervisor {
         let vouched = self.standby_term.is_some_and(|before| view.term.is_some_and(|term| term > before));
         let availability =
             if vouched { gates::Availability::Prefer } else { self.config.policy.availability };
-        let ruling = match (ruling::rule(&view, peers, availability), vip) {
+        let ruled = match &self.config.votes {
+            Some(votes) => ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate),
+            None => ruling::rule(&view, peers, availability),
+        };
+        let ruling = match (ruled, vip) {
             (Ruling::Serve { .. }, Some(mac)) => Ruling::Hold {
                 why: format!("{mac} answers for the virtual IP"),
                 hint: format!("who has {mac}? `ip neigh` on a client of the same link shows it"),
@@ -101,7 +110,8 @@ impl Supervisor {
                 self.hint = None;
                 self.enter(Phase::TakingUp);
                 let adopt = view.term.is_none().then(|| gates::next_term(&view, peers));
-                self.orders.push_back(Order::Serve { adopt });
+                let term = view.term.unwrap_or_default();
+                self.orders.push_back(Order::Serve { adopt, term });
             }
             Ruling::Fence { why } => self.fence(why),
             Ruling::Hold { why, hint } => {
@@ -118,7 +128,11 @@ impl Supervisor {
             return;
         }
         // Silence changes nothing for a node that serves already: it had its confirmation.
-        if let Ruling::Fence { why } = ruling::rule(&view, peers, gates::Availability::Prefer) {
+        let ruled = match &self.config.votes {
+            Some(votes) => ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate),
+            None => ruling::rule(&view, peers, gates::Availability::Prefer),
+        };
+        if let Ruling::Fence { why } = ruled {
             self.fence(why);
         } else {
             self.decide("serve", "the other node is no newer primary: serving on".to_owned(), None);
@@ -152,6 +166,10 @@ impl Supervisor {
                     ),
                     Some(format!("make this node a standby of {node}: `pgbaton pg rebuild-standby` here")),
                 );
+                self.rejoin(now, &node);
+                if self.phase == Phase::Rejoining {
+                    return;
+                }
             }
             self.timer = Some(now + self.config.retry * 10);
         }

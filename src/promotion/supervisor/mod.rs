@@ -14,10 +14,12 @@
 //! Contract, as for the VRRP router: one call of [`Supervisor::handle`], then drain [`Supervisor::next_order`]
 //! until it is empty, then arm a timer with [`Supervisor::timer`].
 
+mod acting;
 mod judging;
 mod types;
+mod voting;
 
-pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult};
+pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult, Rejoin, Votes};
 
 use super::event::{Event, EventKind};
 use crate::pg::epoch::Term;
@@ -38,8 +40,10 @@ enum Purpose {
     Confirm,
     /// A serving primary hears a rival.
     Contest,
-    /// A node that is down wants to say why it stays down.
+    /// A node that is down, or has lost its primary, wants to know why.
     Explain,
+    /// A serving primary asks whether it is still the newest.
+    Heartbeat,
 }
 
 #[derive(Debug)]
@@ -102,6 +106,19 @@ pub struct Supervisor {
     standby_term: Option<Term>,
     /// The last thing that was said, so that it is said once.
     said: Option<String>,
+    /// When the next heartbeat is due.
+    heartbeat: Option<Moment>,
+    /// When a majority last answered.
+    majority_at: Option<Moment>,
+    /// Since when this standby has been without its primary.
+    lost_since: Option<Moment>,
+    /// The newest term that any other node was seen to have data of.
+    newest_term: Option<Term>,
+    /// When the others may be asked again who the primary is.
+    explain_due: Option<Moment>,
+    /// When a rejoin may be tried again, and how often it has failed.
+    rejoin_after: Option<Moment>,
+    rejoin_failures: u32,
 }
 
 impl Supervisor {
@@ -126,6 +143,13 @@ impl Supervisor {
             link_down_since: None,
             standby_term: None,
             said: None,
+            heartbeat: None,
+            majority_at: None,
+            lost_since: None,
+            newest_term: None,
+            explain_due: None,
+            rejoin_after: None,
+            rejoin_failures: 0,
         }
     }
 
@@ -166,7 +190,7 @@ impl Supervisor {
             (Some(since), Some(after), Phase::Serving) => Some(since + after),
             _ => None,
         };
-        [round, self.timer, isolation].into_iter().flatten().min()
+        [round, self.timer, isolation, self.heartbeat_due()].into_iter().flatten().min()
     }
 
     /// Takes one input; the orders that follow are drained with [`Self::next_order`].
@@ -205,6 +229,7 @@ impl Supervisor {
             Input::PeerAnswered { round, view } => self.peer_answered(now, round, view),
             Input::VipProbed { round, mac } => self.vip_probed(now, round, mac),
             Input::PlanDone(result) => self.plan_done(now, result),
+            Input::Rejoined(result) => self.rejoined(now, result),
             Input::Link { up } => self.link(now, up),
             Input::Resign => self.resign(),
             Input::Terminate => self.terminate(),
@@ -238,14 +263,17 @@ impl Supervisor {
             _ => {}
         }
         match self.phase {
-            Phase::Promoting | Phase::TakingUp | Phase::Releasing => {}
+            Phase::Promoting | Phase::TakingUp | Phase::Releasing | Phase::Rejoining => {}
             Phase::Serving => match local {
                 Local::Primary(_) | Local::Starting { .. } => {}
                 Local::Standby(_) => self.give_up("PostgreSQL restarted as a standby".to_owned()),
                 Local::Down { why } => self.give_up(format!("PostgreSQL is gone: {why}")),
                 Local::Hung { why } => self.give_up(format!("PostgreSQL doesn't answer: {why}")),
             },
-            _ => self.settle(now),
+            _ => {
+                self.settle(now);
+                self.tend(now);
+            }
         }
     }
 
@@ -263,6 +291,10 @@ impl Supervisor {
                         format!("standby{timeline} that streams from nobody")
                     });
                     self.eligible(true);
+                    if self.round.is_none() && self.newest_term.is_none() {
+                        // Whether anybody's data is newer is what a node that comes back must know first.
+                        self.ask_around(now, Purpose::Explain);
+                    }
                 }
             }
             Local::Primary(_) => {
@@ -328,7 +360,9 @@ impl Supervisor {
             EventKind::Contested,
             format!("{} sends adverts as Active too: comparing terms", self.name_of(from)),
         ));
-        if self.phase == Phase::Serving && self.round.is_none() {
+        if self.phase == Phase::Serving
+            && self.round.as_ref().is_none_or(|round| round.purpose == Purpose::Heartbeat)
+        {
             self.ask_around(now, Purpose::Contest);
         }
     }
@@ -366,22 +400,29 @@ impl Supervisor {
     // --- asking -------------------------------------------------------------------------------------------
 
     fn ask_around(&mut self, now: Moment, purpose: Purpose) {
+        self.ask_around_until(now, purpose, now + self.config.ask_timeout);
+    }
+
+    fn ask_around_until(&mut self, now: Moment, purpose: Purpose, until: Moment) {
         self.rounds += 1;
-        let until = now + self.config.ask_timeout;
+        let link = !matches!(purpose, Purpose::Heartbeat | Purpose::Explain);
         self.round = Some(Round {
             id: self.rounds,
             purpose,
             started: now,
             until,
             answers: Vec::new(),
-            vip: LinkAnswer::Asking,
+            vip: if link { LinkAnswer::Asking } else { LinkAnswer::Nobody },
         });
+        self.orders.push_back(Order::Ask { round: self.rounds, until, link });
+        if purpose == Purpose::Heartbeat {
+            return;
+        }
         self.timer = None;
-        self.orders.push_back(Order::Ask { round: self.rounds, until });
         if purpose != Purpose::Explain {
             self.orders.push_back(Order::Observe);
         }
-        if self.said.is_none() {
+        if self.said.is_none() && purpose != Purpose::Explain {
             self.note(Event::new(
                 EventKind::Asking,
                 "asking the other nodes, and the link for the virtual IP",
@@ -394,7 +435,7 @@ impl Supervisor {
         if round.answers.iter().any(|known| known.node == view.node) {
             return;
         }
-        if self.said.is_none() {
+        if self.said.is_none() && !matches!(round.purpose, Purpose::Heartbeat | Purpose::Explain) {
             let event = Event::new(EventKind::PeerAnswer, format!("{}: {}", view.node, view.answer))
                 .with("node", view.node.clone())
                 .with("answer", view.answer.to_string());
@@ -417,130 +458,6 @@ impl Supervisor {
             self.note(Event::new(EventKind::VipProbe, text).with("mac", mac.map(|mac| mac.to_string())));
         }
         self.judge(now);
-    }
-
-    // --- acting -------------------------------------------------------------------------------------------
-
-    fn plan_done(&mut self, now: Moment, result: PlanResult) {
-        match (self.phase, result) {
-            (Phase::Promoting | Phase::TakingUp, PlanResult::Done) => {
-                self.enter(Phase::Serving);
-                self.said = None;
-                self.standby_term = None;
-                self.silent_since = None;
-                self.farewell = None;
-                self.note(Event::new(EventKind::Serving, "serving: the primary and the virtual IP are here"));
-                self.orders.push_back(Order::Grant);
-                self.orders.push_back(Order::Observe);
-                if self.terminating || self.resigning {
-                    self.release_for_operator();
-                } else if let Some(Local::Down { why } | Local::Hung { why }) = self.local.clone() {
-                    self.give_up(why);
-                }
-            }
-            (Phase::Promoting | Phase::TakingUp, PlanResult::Failed { why, hint }) => {
-                self.decide("hold", format!("the plan stopped: {why}"), hint);
-                // What the server is now decides what is tried next; it may have been promoted all the same.
-                self.orders.push_back(Order::DropVip);
-                self.enter(Phase::Held);
-                self.timer = Some(now + self.config.retry);
-                self.orders.push_back(Order::Observe);
-                if self.terminating {
-                    self.orders.push_back(Order::Exit);
-                }
-            }
-            (Phase::Releasing, result) => self.released(now, result),
-            _ => {}
-        }
-    }
-
-    fn released(&mut self, now: Moment, result: PlanResult) {
-        let stopped = result == PlanResult::Done;
-        let after = self.after.take();
-        if let PlanResult::Failed { why, hint } = result {
-            self.decide("hold", format!("can't prove that PostgreSQL has stopped: {why}"), hint);
-        }
-        let farewell =
-            stopped && !matches!(after, Some(After::Down { farewell: false, .. } | After::Fenced { .. }));
-        self.orders.push_back(Order::Yield { farewell });
-        if farewell {
-            self.note(Event::new(EventKind::FarewellSent, "sent priority 0: PostgreSQL has stopped here"));
-        }
-        if self.resigning {
-            self.resigning = false;
-            let answer = if stopped { Ok(()) } else { Err("PostgreSQL couldn't be stopped".to_owned()) };
-            self.orders.push_back(Order::Resigned(answer));
-        }
-        if self.terminating || after == Some(After::Exit) {
-            self.orders.push_back(Order::Exit);
-            return;
-        }
-        self.eligible(false);
-        match after {
-            Some(After::Fenced { why }) => {
-                self.note(Event::new(EventKind::Fenced, format!("PostgreSQL was stopped: {why}")));
-                self.enter(Phase::Fenced);
-                self.reason = Some(why);
-            }
-            Some(After::Down { why, .. }) => {
-                self.enter(Phase::Down);
-                self.reason = Some(why);
-            }
-            _ => self.enter(Phase::Down),
-        }
-        self.timer = Some(now + self.config.retry);
-    }
-
-    /// Leaves the service because the local server can't be trusted any more.
-    fn give_up(&mut self, why: String) {
-        self.release(After::Down { why, farewell: true }, true);
-    }
-
-    /// Leaves the service, and stops the server, because another is newer.
-    fn fence(&mut self, why: String) {
-        self.decide("fence", format!("stopping PostgreSQL here: {why}"), None);
-        self.orders.push_back(Order::DropVip);
-        self.release(After::Fenced { why }, true);
-    }
-
-    fn release_for_operator(&mut self) {
-        let after = if self.terminating {
-            After::Exit
-        } else {
-            After::Down { why: "an operator asked this node to hand over".to_owned(), farewell: true }
-        };
-        self.release(after, true);
-    }
-
-    fn release(&mut self, after: After, stop: bool) {
-        self.round = None;
-        self.after = Some(after);
-        self.enter(Phase::Releasing);
-        self.orders.push_back(Order::Release { stop });
-    }
-
-    fn resign(&mut self) {
-        match self.phase {
-            Phase::Serving => {
-                self.note(Event::new(EventKind::Resigned, "an operator asked this node to hand over"));
-                self.resigning = true;
-                self.release_for_operator();
-            }
-            Phase::Promoting | Phase::TakingUp => self.resigning = true,
-            _ => self.orders.push_back(Order::Resigned(Err("this node doesn't serve".to_owned()))),
-        }
-    }
-
-    fn terminate(&mut self) {
-        if !self.terminating {
-            self.note(Event::new(EventKind::Stopping, "stopping"));
-        }
-        self.terminating = true;
-        match self.phase {
-            Phase::Serving => self.release_for_operator(),
-            Phase::Promoting | Phase::TakingUp | Phase::Releasing => {}
-            _ => self.orders.push_back(Order::Exit),
-        }
     }
 
     // --- time and small things ----------------------------------------------------------------------------
@@ -578,6 +495,7 @@ impl Supervisor {
             self.timer = None;
             self.retry(now);
         }
+        self.beat(now);
     }
 
     fn retry(&mut self, now: Moment) {
@@ -586,13 +504,17 @@ impl Supervisor {
                 self.enter(Phase::Asking);
                 self.ask_around(now, Purpose::Promote);
             }
-            Phase::Held => match &self.local {
-                Some(Local::Primary(_)) => {
-                    self.enter(Phase::Confirming);
-                    self.ask_around(now, Purpose::Confirm);
+            Phase::Held if matches!(self.local, Some(Local::Primary(_))) => {
+                self.enter(Phase::Confirming);
+                self.ask_around(now, Purpose::Confirm);
+            }
+            Phase::Held => {
+                self.settle(now);
+                // The silence goes on: this node asks again, with a fresh look at everything.
+                if self.phase == Phase::Standby && self.silent_since.is_some() {
+                    self.timer = Some(now + self.config.retry);
                 }
-                _ => self.settle(now),
-            },
+            }
             Phase::Down | Phase::Fenced => self.ask_around(now, Purpose::Explain),
             _ => {}
         }

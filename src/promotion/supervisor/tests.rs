@@ -33,11 +33,14 @@ fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
         primary_known: in_recovery
             .then_some(LastKnown { end: Lsn(1000), age: Some(Duration::from_millis(20)) }),
         restore_command: Some(false),
+        configuration: None,
+        register: crate::promotion::rules::Register::default(),
+        attached: true,
     }
 }
 
 fn peer(answer: PeerAnswer) -> PeerView {
-    PeerView { node: "node1".to_owned(), answer }
+    PeerView::new("node1", answer)
 }
 
 fn server(term: u64, node: &str) -> PeerServer {
@@ -72,6 +75,8 @@ impl Node2 {
             ask_timeout: Duration::from_millis(200),
             retry: Duration::from_millis(500),
             isolation: (availability == Availability::Prefer).then(|| Duration::from_millis(200)),
+            votes: None,
+            rejoin: Rejoin::Manual,
         };
         Self { supervisor: Supervisor::new(config), orders: vec![], now: ms(1000), round: 0 }
     }
@@ -294,7 +299,7 @@ fn a_primary_that_can_ask_nobody_waits_without_the_vip() {
     node.pass(501);
     node.answer(peer(PeerAnswer::Standby(server(1, "node2"))));
     node.probe(None);
-    assert!(node.did(&Order::Serve { adopt: None }));
+    assert!(node.did(&Order::Serve { adopt: None, term: Term(1) }));
 }
 
 #[test]
@@ -309,7 +314,7 @@ fn a_promotion_by_hand_under_its_eyes_is_word_enough_to_serve() {
     node.pass(501);
     node.answer(silent());
     node.probe(None);
-    assert!(node.did(&Order::Serve { adopt: None }));
+    assert!(node.did(&Order::Serve { adopt: None, term: Term(2) }));
     node.tell(Input::PlanDone(PlanResult::Done));
     // The word was for that moment: after a sleep it has to be asked again.
     node.tell(Input::Overslept { by: Duration::from_secs(9) });
@@ -339,7 +344,7 @@ fn a_database_without_an_epoch_gets_its_first() {
     other.promotion_id = None;
     node.answer(peer(PeerAnswer::Standby(other)));
     node.probe(None);
-    assert!(node.did(&Order::Serve { adopt: Some(Term(1)) }));
+    assert!(node.did(&Order::Serve { adopt: Some(Term(1)), term: Term(0) }));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::pg::epoch::Term;
 use crate::pg::gates::{LocalView, PeerView, Policy};
 use crate::promotion::event::Event;
+use crate::promotion::rules::Register;
 use crate::units::{Mac, Moment};
 use serde::Serialize;
 use std::net::IpAddr;
@@ -26,6 +27,30 @@ pub struct Config {
     /// How long the link may be down before a serving node stops its server (only where others go ahead
     /// without it); `None`: it goes on.
     pub isolation: Option<Duration>,
+    /// How the votes go; `None`: replication is asynchronous.
+    pub votes: Option<Votes>,
+    /// What becomes of this node when its data is of an older term.
+    pub rejoin: Rejoin,
+}
+
+/// How a cluster votes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Votes {
+    /// How many voters there are, this node included.
+    pub electorate: usize,
+    /// How often a serving node asks the others.
+    pub heartbeat: Duration,
+    /// How long it goes on without the answer of a majority.
+    pub isolation: Duration,
+}
+
+/// What becomes of a node whose data is of an older term.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejoin {
+    /// The daemon rebuilds it.
+    Auto,
+    /// It waits for an operator.
+    Manual,
 }
 
 /// What is known of the local server.
@@ -65,6 +90,7 @@ pub enum Asked {
 }
 
 /// What happened.
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Input {
     /// The watch saw the local server.
@@ -106,6 +132,8 @@ pub enum Input {
     },
     /// The plan in hand ended.
     PlanDone(PlanResult),
+    /// The rejoin ended: what it came to, or why it failed.
+    Rejoined(Result<String, String>),
     /// The carrier of the VRRP interface changed.
     Link {
         /// Whether there is a carrier.
@@ -142,6 +170,8 @@ pub enum Order {
         round: u64,
         /// When an answer is too late.
         until: Moment,
+        /// Whether the link is asked too.
+        link: bool,
     },
     /// Look at the local server now instead of at the next probe.
     Observe,
@@ -154,6 +184,34 @@ pub enum Order {
     Serve {
         /// The first term, for a database that has none.
         adopt: Option<Term>,
+        /// The term it has otherwise.
+        term: Term,
+    },
+    /// Bring the synchronous names in line with the standbys that there are.
+    Reconfigure {
+        /// The primary's term.
+        term: Term,
+    },
+    /// Tell these voters that the term is confirmed.
+    Confirm {
+        /// The term.
+        term: Term,
+        /// The voters.
+        nodes: Vec<String>,
+    },
+    /// Settle what this node has promised, and go back to where it streamed from.
+    Resume,
+    /// Take what another voter's register tells.
+    Heard {
+        /// The voter.
+        from: String,
+        /// Its register.
+        register: Box<Register>,
+    },
+    /// Make this node a standby of the primary.
+    Rejoin {
+        /// The primary.
+        primary: String,
     },
     /// Run the release plan.
     Release {
@@ -201,6 +259,8 @@ pub enum Phase {
     Releasing,
     /// The server is a primary that can't know whether it is the newest: no virtual IP.
     Held,
+    /// The server is being made a standby of the primary again.
+    Rejoining,
     /// The server was stopped because another is newer.
     Fenced,
     /// The server doesn't run.

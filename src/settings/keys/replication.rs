@@ -1,0 +1,53 @@
+//! The keys of `[replication]`.
+
+use super::{Default, Form, Key, Section};
+
+/// The table `[replication]`.
+pub(super) const REPLICATION: Section = Section {
+    name: "replication",
+    repeated: false,
+    doc: "Whether a commit waits for standbys, and what becomes of a node that returns. The table may be absent.",
+    keys: &[
+        Key {
+            name: "mode",
+            form: Form::Word(&["async", "sync"]),
+            default: Default::Value("\"async\""),
+            example: "\"sync\"",
+            doc: "With \"async\" a failover can lose what the standby had not received. With \"sync\" a commit waits \
+                  until standbys have it on disk, the daemon keeps synchronous_standby_names, and a promotion needs \
+                  the votes of pgbaton-protocol(7): no acknowledged commit is lost, and no two nodes can acknowledge \
+                  writes. With three data nodes writes go on when one standby is down; with two they wait for it.",
+        },
+        Key {
+            name: "acknowledgements",
+            form: Form::Integer(1, 6),
+            default: Default::Value("1"),
+            example: "1",
+            doc: "With \"sync\": how many standbys must have a commit on disk before its client is told.",
+        },
+        Key {
+            name: "rejoin",
+            form: Form::Word(&["auto", "manual"]),
+            default: Default::Found("\"auto\" with \"sync\", else \"manual\""),
+            example: "\"auto\"",
+            doc: "What becomes of a node that returns with data of an older term: with \"auto\" the daemon makes it a \
+                  standby of the primary again as pg rebuild-standby does, and what it drops is kept and listed; with \
+                  \"manual\" it waits for that command.",
+        },
+        Key {
+            name: "heartbeat",
+            form: Form::Duration,
+            default: Default::Value("\"500ms\""),
+            example: "\"500ms\"",
+            doc: "With \"sync\": how often the primary asks the other nodes whether it is still the newest.",
+        },
+        Key {
+            name: "isolation_timeout",
+            form: Form::Duration,
+            default: Default::Value("\"2s\""),
+            example: "\"2s\"",
+            doc: "With \"sync\": how long a primary that a majority doesn't answer keeps the virtual IP. Then it lets \
+                  go and stops its server.",
+        },
+    ],
+};

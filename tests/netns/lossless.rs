@@ -1,0 +1,150 @@
+//! Three data nodes whose commits wait for a standby: nothing acknowledged is lost, whatever ends, and the cluster finds
+//! back to one primary and two standbys by itself.
+
+use crate::support::lab::{Stage, assert_none, assert_order};
+use pgbaton::host::clock::now;
+
+/// A lab of node1, node2 and spare with synchronous replication.
+fn stage(name: &str) -> Stage {
+    let stage = Stage::with(name, |options| {
+        options.spare = true;
+        options.sync = true;
+        "hold".clone_into(&mut options.availability);
+    });
+    stage.until("the names in force", || {
+        (stage.ask("node1", "SHOW synchronous_standby_names") == "ANY 1 (\"node2\", \"spare\")").then_some(())
+    });
+    stage
+}
+
+/// Waits until both others stream from a node.
+fn until_streams(stage: &Stage, primary: &str, standbys: [&str; 2]) {
+    for standby in standbys {
+        stage.until(&format!("{standby} to stream from {primary}"), || {
+            stage.host(primary).streams_to(standby).unwrap_or(false).then_some(())
+        });
+        // A standby whose log has diverged connects too, again and again: only one that follows gets the newest row.
+        let newest = "SELECT max(term) FROM pgbaton.epoch";
+        let term = stage.ask(primary, newest);
+        stage.until(&format!("{standby} to have the row of term {term}"), || {
+            let value = stage.host(standby).sql_value(newest).ok()??;
+            (value == term).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_power_loss_costs_no_acknowledged_commit_and_the_old_primary_rejoins_by_itself() {
+    let stage = stage("sync-power");
+    let node1 = stage.host("node1");
+    let writer = stage.writer();
+    let fault = node1.power_off().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.until_serving("node2");
+    let events = stage.events_since("node2", fault);
+    assert_order(
+        &events,
+        &[
+            "decision:promote",
+            "step-done:freeze",
+            "step-done:collect-votes",
+            "step-done:record-intent",
+            "step-done:promote",
+            "step-done:repoint",
+            "step-done:record-epoch",
+            "step-done:add-address",
+            "serving",
+        ],
+    );
+    assert_none(&events, &["decision:refuse", "decision:hold"]);
+    stage.assert_primary("node2", 2, 2);
+    assert_eq!(stage.ask("node2", "SHOW synchronous_standby_names"), "ANY 1 (\"node1\", \"spare\")");
+    assert_eq!(
+        stage.ask(
+            "node2",
+            "SELECT w || ' ' || array_to_string(members, ',') FROM pgbaton.epoch WHERE term = 2"
+        ),
+        "1 node1,spare"
+    );
+    // The old primary starts as its files say, and the daemon makes it a standby again.
+    node1.power_on(true).unwrap();
+    node1.start_daemon().unwrap();
+    until_streams(&stage, "node2", ["node1", "spare"]);
+    stage.until_phase("node1", "standby");
+    assert!(node1.in_recovery().unwrap());
+    let ledger = writer.finish();
+    assert_eq!(stage.verify(&ledger, "node2").lost, 0);
+    stage.until_only_holder("node2");
+    // And back again, now with node1 as the candidate.
+    let writer = stage.writer();
+    let fault = stage.host("node2").power_off().unwrap();
+    stage.until_commits(&writer, "node1", fault);
+    assert_eq!(stage.verify(&writer.finish(), "node1").lost, 0);
+    assert_eq!(stage.verify(&ledger, "node1").lost, 0);
+    stage.assert_primary("node1", 3, 3);
+}
+
+#[test]
+fn without_the_spares_vote_nobody_is_promoted_and_the_refusal_can_be_seen() {
+    let stage = stage("sync-hold");
+    let (node1, spare) = (stage.host("node1"), stage.host("spare"));
+    spare.power_off().unwrap();
+    let writer = stage.writer();
+    stage.until("commits with one standby", || {
+        (writer.look(|l| l.count_by("node1", now())) == 0).then_some(())
+    });
+    let fault = node1.power_off().unwrap();
+    let held = stage.until_sign("node2", "decision:hold", fault);
+    assert!(held.text.contains("promises"), "{}", held.text);
+    stage.until("the candidate to go on as a standby", || {
+        (stage.status("node2")["phase"] == "standby").then_some(())
+    });
+    assert!(stage.host("node2").in_recovery().unwrap());
+    assert!(!stage.holds("node2"));
+    // The spare comes back and has what was acknowledged: now there are votes enough.
+    spare.power_on(true).unwrap();
+    spare.start_daemon().unwrap();
+    stage.until_serving("node2");
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+}
+
+#[test]
+fn a_standby_that_dies_does_not_disturb_the_writes() {
+    let stage = stage("sync-standby");
+    let writer = stage.writer();
+    let fault = stage.host("node2").power_off().unwrap();
+    let after = fault + std::time::Duration::from_millis(500);
+    stage.until("commits without node2", || {
+        (writer.look(|ledger| ledger.count_by("node1", after)) > 50).then_some(())
+    });
+    assert_eq!(stage.status("node1")["phase"], "serving");
+    assert_eq!(stage.verify(&writer.finish(), "node1").lost, 0);
+}
+
+#[test]
+fn a_frozen_primary_loses_its_votes_and_comes_back_as_a_standby() {
+    let stage = stage("sync-freeze");
+    let node1 = stage.host("node1");
+    let writer = stage.writer();
+    let fault = node1.freeze().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.until_serving("node2");
+    node1.thaw();
+    until_streams(&stage, "node2", ["node1", "spare"]);
+    stage.until_only_holder("node2");
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+}
+
+#[test]
+fn an_isolated_primary_lets_go_and_rejoins_when_the_link_is_back() {
+    let stage = stage("sync-partition");
+    let node1 = stage.host("node1");
+    let writer = stage.writer();
+    let fault = node1.cut().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.until("node1 to let go", || (!stage.holds("node1")).then_some(()));
+    node1.heal().unwrap();
+    until_streams(&stage, "node2", ["node1", "spare"]);
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+    stage.until_only_holder("node2");
+}
