@@ -254,7 +254,12 @@ impl Node {
         };
         before
             .step(Step::ProtectStart, candidate.protected().then(|| "standby.signal is in place".to_owned()));
-        plan.items.splice(0..0, before.items);
+        if all_here {
+            // The renewal of the lease waits for nothing.
+            plan.items.extend(before.items);
+        } else {
+            plan.items.splice(0..0, before.items);
+        }
         for item in &mut plan.items {
             if matches!(&item.step, Step::AddAddress { lease: Some(_), .. }) {
                 item.need = crate::plan::Need::Needed;
