@@ -227,3 +227,20 @@ pub(super) const GENERATE_CONFIG: &str = "\
 Examples:
   Start a configuration
     pgbaton generate config > /etc/pgbaton/pgbaton.toml";
+
+pub(super) const CLUSTER_SWITCHOVER: &str = "\
+Examples:
+  Show what would be done, and whether the other node can take over
+    pgbaton cluster switchover --dry-run
+  Hand over
+    pgbaton cluster switchover";
+
+pub(super) const CLUSTER_PAUSE: &str = "\
+Examples:
+  Begin maintenance
+    pgbaton cluster pause --reason 'minor upgrade'";
+
+pub(super) const CLUSTER_RESUME: &str = "\
+Examples:
+  End maintenance
+    pgbaton cluster resume";

@@ -14,7 +14,7 @@ mod rebuild;
 mod vip;
 mod vrrp;
 
-pub use cluster::{ClusterCommand, ClusterStatus};
+pub use cluster::{ClusterCommand, ClusterPause, ClusterResume, ClusterStatus, ClusterSwitchover};
 pub use demo::{Demo, Fault};
 pub use generate::{
     CompletionTarget, Completions, GenerateCommand, Into, Keepalived, KeepalivedStyle, Man, Shell, Systemd,
@@ -193,6 +193,9 @@ impl Command {
             Self::Pg(PgCommand::FetchHistory(_)) => "pg fetch-history",
             Self::Cluster(ClusterCommand::Status(_)) => "cluster status",
             Self::Notify(_) => "notify",
+            Self::Cluster(ClusterCommand::Switchover(_)) => "cluster switchover",
+            Self::Cluster(ClusterCommand::Pause(_)) => "cluster pause",
+            Self::Cluster(ClusterCommand::Resume(_)) => "cluster resume",
             Self::Demo(_) => "demo",
             Self::Generate(GenerateCommand::Man(_)) => "generate man",
             Self::Generate(GenerateCommand::Completions(_)) => "generate completions",

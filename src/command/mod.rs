@@ -2,7 +2,9 @@
 //!
 //! The only room that may use every other one; nothing but `lib.rs` uses it.
 
+mod cluster_pause;
 pub mod cluster_status;
+mod cluster_switchover;
 mod demo;
 mod finish;
 pub mod generate;
@@ -40,6 +42,9 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Pg(PgCommand::FetchHistory(args)) => pg_fetch_history::run(globals, args, out),
         Command::Cluster(ClusterCommand::Status(args)) => cluster_status::run(globals, args, out),
         Command::Notify(args) => notify::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Switchover(args)) => cluster_switchover::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Pause(args)) => cluster_pause::pause(globals, args, out),
+        Command::Cluster(ClusterCommand::Resume(args)) => cluster_pause::resume(globals, args, out),
         Command::Demo(args) => demo::run(args, out),
         Command::Vrrp(VrrpCommand::CheckConfig(_)) => vrrp_check_config::run(globals, out),
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),

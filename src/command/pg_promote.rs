@@ -127,6 +127,11 @@ impl Candidate {
         promotion(&self.target, &self.server, &self.observed, self.server.read_intent()?, deadline)
     }
 
+    /// Returns why the operator has paused the cluster, if it is paused.
+    pub(super) fn paused(&self) -> Option<String> {
+        self.observed.view.paused.clone()
+    }
+
     /// Returns the term of the data.
     pub(super) const fn term(&self) -> Option<crate::pg::epoch::Term> {
         self.observed.view.term

@@ -256,8 +256,11 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         retry: RETRY,
         // Others go ahead without this node only where that was chosen; and they wait for a down interval,
         // of which this leaves one interval for the stop.
-        isolation: (availability == crate::pg::gates::Availability::Prefer)
-            .then(|| spec.router.interval.as_duration() * 2),
+        isolation: match (settings.synchronous(), availability) {
+            (true, _) => Some(settings.replication.isolation_timeout),
+            (false, crate::pg::gates::Availability::Prefer) => Some(spec.router.interval.as_duration() * 2),
+            (false, crate::pg::gates::Availability::Hold) => None,
+        },
         votes: settings.synchronous().then_some(supervisor::Votes {
             electorate: settings.nodes.len(),
             heartbeat: settings.replication.heartbeat,

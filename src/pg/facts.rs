@@ -46,6 +46,9 @@ pub struct ServerFacts {
     pub epoch: Option<Epoch>,
     /// Whether the table is there but the role may not read it: then `epoch` means nothing.
     pub epoch_hidden: bool,
+    /// Whether the operator has paused the cluster.
+    #[serde(default)]
+    pub pause: Option<super::pause::Pause>,
     /// The voter's register, as the server has read it; `None` when it holds nothing.
     pub register: Option<String>,
     /// When the postmaster started: seconds since 1970 by the server's clock.
@@ -226,6 +229,7 @@ fn query() -> String {
              END END, \
          'epoch_hidden', CASE WHEN e.usable IS NULL THEN false WHEN NOT e.usable THEN true \
              WHEN to_regclass('pgbaton.epoch') IS NULL THEN false ELSE NOT ({readable}) END, \
+         'pause', {pause}, \
          'register', nullif(current_setting('pgbaton.register', true), ''), \
          'started_at', extract(epoch FROM pg_postmaster_start_time()), \
          'data_directory', {data_directory}, \
@@ -233,6 +237,7 @@ fn query() -> String {
          'superuser', current_setting('is_superuser')::bool) \
          FROM (SELECT pg_is_in_recovery() AS standby OFFSET 0) AS r, \
          (SELECT has_schema_privilege(to_regnamespace('pgbaton')::oid, 'USAGE') AS usable) AS e",
+        pause = super::pause::expression(),
         replay_age = age("pg_last_xact_replay_timestamp()"),
         message_age = age("last_msg_receipt_time"),
         conninfo = privileged("primary_conninfo"),

@@ -133,6 +133,8 @@ pub struct LocalView {
     pub register: Register,
     /// Whether it has an upstream: a frozen standby has none.
     pub attached: bool,
+    /// Why the operator has paused the cluster, if it is paused.
+    pub paused: Option<String>,
 }
 
 /// The end of the primary's log as it was last told, and how long ago.

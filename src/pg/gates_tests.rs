@@ -21,6 +21,7 @@ fn local() -> LocalView {
         configuration: None,
         register: Register::default(),
         attached: true,
+        paused: None,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod histories;
 pub mod history;
 pub mod local;
 pub mod lsn;
+pub mod pause;
 pub mod peer;
 pub mod peers;
 pub mod pgpass;

@@ -32,6 +32,7 @@ impl LocalView {
             restore_command: facts.restore_command.as_ref().map(|command| !command.is_empty()),
             configuration: facts.epoch.as_ref().map(Configuration::from),
             register: register(facts),
+            paused: facts.pause.as_ref().map(|pause| pause.reason.clone()),
             attached: facts.primary_conninfo.as_deref().is_none_or(|conninfo| !conninfo.is_empty()),
         }
     }

@@ -54,6 +54,8 @@ pub enum EventKind {
     Link,
     /// The virtual IP was removed by someone else.
     AddressLost,
+    /// The operator paused the cluster, or resumed it.
+    Paused,
     /// What a voter looks after couldn't be done.
     Upkeep,
     /// The node is being made a standby of the primary again.

@@ -148,3 +148,96 @@ fn an_isolated_primary_lets_go_and_rejoins_when_the_link_is_back() {
     assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
     stage.until_only_holder("node2");
 }
+
+/// A lab of two nodes, each of which the other's commits wait for.
+fn pair(name: &str) -> Stage {
+    let stage = Stage::with(name, |options| {
+        options.sync = true;
+        "hold".clone_into(&mut options.availability);
+    });
+    stage.until("the names in force", || {
+        (stage.ask("node1", "SHOW synchronous_standby_names") == "ANY 1 (\"node2\")").then_some(())
+    });
+    stage
+}
+
+#[test]
+fn of_two_nodes_the_survivor_serves_alone_and_waits_for_the_other_when_it_is_back() {
+    let stage = pair("sync-pair");
+    let node1 = stage.host("node1");
+    let writer = stage.writer();
+    let fault = node1.power_off().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.until_serving("node2");
+    assert_eq!(stage.ask("node2", "SHOW synchronous_standby_names"), "");
+    node1.power_on(true).unwrap();
+    node1.start_daemon().unwrap();
+    stage.until("the survivor to wait for the other again", || {
+        (stage.ask("node2", "SHOW synchronous_standby_names") == "ANY 1 (\"node1\")").then_some(())
+    });
+    stage.until("the record of it", || {
+        let newest = "SELECT w || ' ' || array_to_string(members, ',') FROM pgbaton.epoch \
+                      ORDER BY term DESC, change DESC LIMIT 1";
+        (stage.ask("node2", newest) == "1 node1").then_some(())
+    });
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+}
+
+#[test]
+fn of_two_nodes_a_primary_without_its_standby_acknowledges_nothing() {
+    let stage = pair("sync-strict");
+    let writer = stage.writer();
+    let fault = stage.host("node2").power_off().unwrap();
+    let later = fault + std::time::Duration::from_millis(300);
+    stage.until("the writes to stop", || {
+        let quiet = writer.look(|ledger| {
+            ledger.last_before(now()).is_none_or(|last| now().since(last.at).as_millis() > 1500)
+        });
+        quiet.then_some(())
+    });
+    assert_eq!(writer.look(|ledger| ledger.count_by("node1", later)), 0);
+    stage.host("node2").power_on(true).unwrap();
+    stage.host("node2").start_daemon().unwrap();
+    stage.until_commits(&writer, "node1", later);
+    assert_eq!(stage.verify(&writer.finish(), "node1").lost, 0);
+}
+
+#[test]
+fn a_switchover_loses_nothing_and_leaves_the_old_primary_as_a_standby() {
+    let stage = stage("sync-switchover");
+    let refused = stage.pgbaton("node2", &["cluster", "switchover"]);
+    assert_eq!(refused.status.code(), Some(3), "{}", refused.complaint());
+    assert!(refused.complaint().contains("run this on node1"), "{}", refused.complaint());
+    let plan = stage.pgbaton("node1", &["--json", "cluster", "switchover", "--dry-run"]);
+    assert!(plan.status.success(), "{}", plan.complaint());
+    stage.assert_primary("node1", 1, 1);
+    let writer = stage.writer();
+    let fault = now();
+    let done = stage.pgbaton("node1", &["--json", "cluster", "switchover"]);
+    assert!(done.status.success(), "{} {}", done.complaint(), String::from_utf8_lossy(&done.stdout));
+    stage.until_commits(&writer, "node2", fault);
+    until_streams(&stage, "node2", ["node1", "spare"]);
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+    stage.until_only_holder("node2");
+}
+
+#[test]
+fn a_paused_cluster_changes_nothing_by_itself() {
+    let stage = stage("sync-pause");
+    let paused = stage.pgbaton("spare", &["cluster", "pause", "--reason", "a test"]);
+    assert!(paused.status.success(), "{}", paused.complaint());
+    let again = stage.pgbaton("node1", &["--json", "cluster", "pause"]);
+    assert!(String::from_utf8_lossy(&again.stdout).contains("\"changed\": false"), "{again:?}");
+    for node in ["node1", "node2", "spare"] {
+        stage.until(&format!("{node} to know of the pause"), || {
+            stage.status(node)["reason"].as_str()?.contains("a test").then_some(())
+        });
+    }
+    let fault = stage.host("node1").power_off().unwrap();
+    stage.until_sign("node2", "advert-late", fault);
+    let asked = stage.counter("node2", "asked");
+    stage.until("the router to ask", || (stage.counter("node2", "asked") > asked + 1).then_some(()));
+    assert_none(&stage.events_since("node2", fault), &["decision:promote", "step-started:freeze"]);
+    stage.host("node1").power_on(true).unwrap();
+    stage.host("node1").start_daemon().unwrap();
+}

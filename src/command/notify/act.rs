@@ -20,6 +20,7 @@ use crate::plan::apply::{self, World};
 use crate::plan::build::{self, UpOptions, Vip, VipSeen};
 use crate::plan::{Plan, Step};
 use crate::settings::{Availability, PostgresSettings, Settings};
+use std::cell::RefCell;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) struct Node {
     no_vip: bool,
     /// What keepalived told last, where no marker tells what is so.
     last: State,
+    /// Whether the cluster was paused when the server last said so; a server that is stopped can't say it.
+    paused: RefCell<Option<String>>,
 }
 
 /// What came of one look.
@@ -77,6 +80,7 @@ impl Node {
             marker: args.marker,
             no_vip: args.no_vip,
             last: State::Backup,
+            paused: RefCell::default(),
         })
     }
 
@@ -126,7 +130,11 @@ impl Node {
             !self.no_vip && self.settings.vips.iter().any(|vip| local.contains(&vip.address.address()));
         let active = self.is_active(&local);
         let (role, candidate) = self.server(forced)?;
-        Ok((Seen { active, vip_here, role }, candidate))
+        if let Some(candidate) = &candidate {
+            self.paused.replace(candidate.paused());
+        }
+        let paused = self.paused.borrow().clone();
+        Ok((Seen { active, vip_here, role, paused }, candidate))
     }
 
     fn server(&self, forced: &[ForceGate]) -> Result<(Role, Option<Candidate>)> {

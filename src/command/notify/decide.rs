@@ -30,6 +30,8 @@ pub(super) struct Seen {
     pub(super) vip_here: bool,
     /// The local server.
     pub(super) role: Role,
+    /// Why the operator has paused the cluster, if it is paused.
+    pub(super) paused: Option<String>,
 }
 
 /// What is done about it.
@@ -51,6 +53,13 @@ pub(super) enum Move {
 
 /// Decides. `told` is `None` for a look that nobody has asked for.
 pub(super) fn decide(seen: &Seen, told: Option<State>) -> Move {
+    if let Some(why) = &seen.paused {
+        // Maintenance: what serves goes on serving, and nothing else is done.
+        return match &seen.role {
+            Role::Primary { outdated: None } if seen.vip_here => Move::Serve,
+            _ => Move::Wait(format!("the cluster is paused: {why}")),
+        };
+    }
     let leaving = told.filter(|state| state.is_leaving() && !seen.active);
     match (&seen.role, leaving) {
         (Role::Primary { outdated: Some(why) }, _) => Move::Fence(why.clone()),
@@ -85,7 +94,7 @@ mod tests {
     const PRIMARY: Role = Role::Primary { outdated: None };
 
     fn seen(active: bool, vip_here: bool, role: Role) -> Seen {
-        Seen { active, vip_here, role }
+        Seen { active, vip_here, role, paused: None }
     }
 
     fn all() -> impl Iterator<Item = (Seen, Option<State>)> {
@@ -144,6 +153,16 @@ mod tests {
             let leaves = told.is_some_and(State::is_leaving) && !seen.active;
             let lives = matches!(seen.role, Role::Primary { .. } | Role::Down { alive: true });
             assert_eq!(fenced, outdated || (leaves && lives), "{seen:?} {told:?}");
+        }
+    }
+
+    #[test]
+    fn while_the_cluster_is_paused_nothing_is_promoted_stopped_or_taken_down() {
+        for (seen, told) in all() {
+            let paused = Seen { paused: Some("upgrade".to_owned()), ..seen };
+            let decided = decide(&paused, told);
+            assert!(matches!(decided, Move::Serve | Move::Wait(_)), "{paused:?} {told:?}");
+            assert!(decided != Move::Serve || paused.vip_here, "{paused:?} {told:?}");
         }
     }
 

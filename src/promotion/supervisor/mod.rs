@@ -112,6 +112,8 @@ pub struct Supervisor {
     majority_at: Option<Moment>,
     /// Since when this standby has been without its primary.
     lost_since: Option<Moment>,
+    /// Why the operator has paused the cluster; kept while the server can't be asked.
+    paused: Option<String>,
     /// The newest term that any other node was seen to have data of.
     newest_term: Option<Term>,
     /// When the others may be asked again who the primary is.
@@ -146,6 +148,7 @@ impl Supervisor {
             heartbeat: None,
             majority_at: None,
             lost_since: None,
+            paused: None,
             newest_term: None,
             explain_due: None,
             rejoin_after: None,
@@ -160,7 +163,7 @@ impl Supervisor {
 
     /// Returns why the node doesn't serve, when there is something to say.
     pub fn reason(&self) -> Option<&str> {
-        self.reason.as_deref()
+        self.reason.as_deref().or(self.paused.as_deref())
     }
 
     /// Returns what a person can do about the reason.
@@ -262,8 +265,11 @@ impl Supervisor {
             }
             _ => {}
         }
+        self.look_for_pause();
         match self.phase {
             Phase::Promoting | Phase::TakingUp | Phase::Releasing | Phase::Rejoining => {}
+            // Maintenance: the server may be stopped and started, the address stays.
+            Phase::Serving if self.paused.is_some() => {}
             Phase::Serving => match local {
                 Local::Primary(_) | Local::Starting { .. } => {}
                 Local::Standby(_) => self.give_up("PostgreSQL restarted as a standby".to_owned()),
@@ -331,7 +337,11 @@ impl Supervisor {
             self.silent_since = Some(now);
         }
         // A node that is itself cut off hears silence from everybody: that says nothing about them.
-        if self.phase != Phase::Standby || !self.config.electable || self.link_down_since.is_some() {
+        if self.phase != Phase::Standby
+            || !self.config.electable
+            || self.link_down_since.is_some()
+            || self.paused.is_some()
+        {
             return;
         }
         let why = match asked {
@@ -500,7 +510,9 @@ impl Supervisor {
 
     fn retry(&mut self, now: Moment) {
         match self.phase {
-            Phase::Standby if self.silent_since.is_some() && self.link_down_since.is_none() => {
+            Phase::Standby
+                if self.silent_since.is_some() && self.link_down_since.is_none() && self.paused.is_none() =>
+            {
                 self.enter(Phase::Asking);
                 self.ask_around(now, Purpose::Promote);
             }

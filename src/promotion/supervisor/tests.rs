@@ -36,6 +36,7 @@ fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
         configuration: None,
         register: crate::promotion::rules::Register::default(),
         attached: true,
+        paused: None,
     }
 }
 

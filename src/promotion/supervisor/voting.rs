@@ -55,7 +55,9 @@ impl Supervisor {
             Ruling::Serve { .. } => self.majority_at = Some(now),
             Ruling::Hold { why, .. } => {
                 let alone = self.majority_at.map_or(Duration::ZERO, |at| now.since(at));
-                if alone >= votes.isolation {
+                // Of two nodes the silent one may as well be dead: nothing is acknowledged without it, and writes go on
+                // when it is back.
+                if alone >= votes.isolation && votes.electorate > 2 && self.paused.is_none() {
                     self.note(Event::new(
                         EventKind::ProbeFailed,
                         format!("isolated for {} ms: {why}", alone.as_millis()),
@@ -117,6 +119,18 @@ impl Supervisor {
         }
     }
 
+    /// Notices whether the operator has paused the cluster, or resumed it.
+    pub(super) fn look_for_pause(&mut self) {
+        let Some(view) = self.view() else { return };
+        let paused = view.paused.as_ref().map(|reason| format!("paused by the operator: {reason}"));
+        if paused == self.paused {
+            return;
+        }
+        let text = paused.clone().unwrap_or_else(|| "the operator has resumed the cluster".to_owned());
+        self.note(Event::new(EventKind::Paused, text));
+        self.paused = paused;
+    }
+
     /// Returns whether a standby streams what it should. One whose log has diverged connects again and again, and may
     /// look well at any moment: it never gets the rows of the newer term.
     fn follows_well(&self, view: &LocalView) -> bool {
@@ -173,6 +187,7 @@ impl Supervisor {
     pub(super) fn rejoin(&mut self, now: Moment, primary: &str) {
         if self.config.rejoin == Rejoin::Manual
             || self.terminating
+            || self.paused.is_some()
             || self.rejoin_after.is_some_and(|at| now < at)
             || !matches!(self.phase, Phase::Standby | Phase::Down | Phase::Fenced)
         {
