@@ -143,15 +143,15 @@ mod tests {
         Told::from_words(&line.split(' ').map(str::to_owned).collect::<Vec<_>>())
     }
 
-    fn told(name: &str, state: State) -> Option<Told> {
-        Some(Told { name: Some(name.to_owned()), state })
+    fn told(name: &str, state: State) -> Told {
+        Told { name: Some(name.to_owned()), state }
     }
 
     #[test]
     fn the_four_words_may_follow_others_and_a_state_may_stand_alone() {
-        assert_eq!(words("INSTANCE VI_1 MASTER 100"), told("VI_1", State::Master));
-        assert_eq!(words("x y GROUP g FAULT 0"), told("g", State::Fault));
-        assert_eq!(words("INSTANCE a DELETED 0"), told("a", State::Stop));
+        assert_eq!(words("INSTANCE VI_1 MASTER 100"), Some(told("VI_1", State::Master)));
+        assert_eq!(words("x y GROUP g FAULT 0"), Some(told("g", State::Fault)));
+        assert_eq!(words("INSTANCE a DELETED 0"), Some(told("a", State::Stop)));
         assert_eq!(words("backup"), Some(Told { name: None, state: State::Backup }));
         for wrong in [
             "",
@@ -167,9 +167,9 @@ mod tests {
 
     #[test]
     fn a_line_of_the_pipe_has_the_name_in_quotes() {
-        assert_eq!(Told::from_line("INSTANCE \"VI 1\" MASTER 100\n"), told("VI 1", State::Master));
-        assert_eq!(Told::from_line("INSTANCE \"a\" MASTER_RX_LOWER_PRI 1"), told("a", State::Master));
-        assert_eq!(Told::from_line("GROUP \"g\" BACKUP_PRIORITY 0"), told("g", State::Backup));
+        assert_eq!(Told::from_line("INSTANCE \"VI 1\" MASTER 100\n"), Some(told("VI 1", State::Master)));
+        assert_eq!(Told::from_line("INSTANCE \"a\" MASTER_RX_LOWER_PRI 1"), Some(told("a", State::Master)));
+        assert_eq!(Told::from_line("GROUP \"g\" BACKUP_PRIORITY 0"), Some(told("g", State::Backup)));
         for wrong in
             ["", "INSTANCE", "INSTANCE \"a", "INSTANCE \"a\"", "VS \"a\" UP 1", "INSTANCE \"a\" \u{0} 1"]
         {

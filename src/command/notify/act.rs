@@ -46,6 +46,7 @@ pub(super) struct Node {
 }
 
 /// What came of one look.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Done {
     /// What is to be told, without what changes with every look.
@@ -246,7 +247,7 @@ impl Node {
         let vips = if self.no_vip { Vec::new() } else { self.vips()? };
         let all_here = vips.iter().all(|(_, seen)| seen.present);
         let mut plan = build::vip_up(&vips, UpOptions { probe: Some(PROBE), refresh: false });
-        plan.verb = "serve".to_owned();
+        "serve".clone_into(&mut plan.verb);
         let epoch = if candidate.knows_its_epoch() {
             None
         } else {
@@ -322,8 +323,8 @@ impl Node {
 
 impl Done {
     /// A look that failed: it must be repeated.
-    pub(super) fn failed(said: String) -> Self {
-        Self { level: Level::Error, ..Self::quiet(&said, true) }
+    pub(super) fn failed(said: &str) -> Self {
+        Self { level: Level::Error, ..Self::quiet(said, true) }
     }
 
     fn quiet(said: &str, again: bool) -> Self {

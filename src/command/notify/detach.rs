@@ -34,15 +34,10 @@ pub(super) fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// The word that is still to be said to the hook.
-pub(super) struct Unsaid(());
-
-impl Unsaid {
-    /// Says that the work has begun. A hook that has been killed meanwhile doesn't hear it.
-    pub(super) fn started(self) {
-        let mut out = std::io::stdout();
-        out.write_all(BEGUN.as_bytes()).and_then(|()| out.flush()).unwrap_or_default();
-    }
+/// Says to the hook that the work has begun. One that has been killed meanwhile doesn't hear it.
+pub(super) fn started() {
+    let mut out = std::io::stdout();
+    out.write_all(BEGUN.as_bytes()).and_then(|()| out.flush()).unwrap_or_default();
 }
 
 /// Holds back what asks this process to end.
@@ -51,10 +46,9 @@ pub(super) fn hold_signals() -> Result<()> {
 }
 
 /// Makes the detached process independent of what its caller was given.
-pub(super) fn begin() -> Result<Unsaid> {
+pub(super) fn begin() {
     // keepalived's is 0177: no folder that is made could be entered.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    Ok(Unsaid(()))
 }
 
 /// Starts the detached process and waits until it has begun.

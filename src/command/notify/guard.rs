@@ -84,7 +84,7 @@ impl Teller<'_> {
 fn look(node: &Node, told: Option<State>) -> Result<Done> {
     match node.act(told) {
         Err(error) if !matches!(error.kind(), Kind::Config | Kind::Permission) => {
-            Ok(Done::failed(told_error(&error)))
+            Ok(Done::failed(&told_error(&error)))
         }
         result => result,
     }

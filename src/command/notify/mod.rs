@@ -60,10 +60,10 @@ fn heeds(args: &Notify, told: &Told) -> bool {
 /// What the detached process does.
 fn work(settings: &mut Settings, globals: &Globals, args: &Notify, told: State) -> Result<()> {
     let log = open_log(args)?;
-    let told_of = detach::begin()?;
+    detach::begin();
     let result = act::Node::new(settings, globals, args).and_then(|node| {
         // From here on keepalived may think that its hook has ended.
-        told_of.started();
+        detach::started();
         guard::run(node, told, &log)
     });
     if let Err(error) = &result {
