@@ -16,7 +16,7 @@ struct Round {
     outage: f64,
     vip: f64,
     serving: f64,
-    lost: usize,
+    lost: u64,
 }
 
 pub fn outages(rounds: usize) {
