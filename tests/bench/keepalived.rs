@@ -19,7 +19,7 @@ struct Round {
     lost: u64,
 }
 
-pub fn outages(rounds: usize) {
+pub(crate) fn outages(rounds: usize) {
     println!(
         "\nkeepalived elects, \"pgbaton notify\" promotes: write outage of a client after a power loss (milliseconds: min / \
          median / p95 / max of {rounds})"

@@ -223,14 +223,18 @@ fn a_hook_that_is_killed_at_any_moment_leaves_work_that_the_next_one_finishes() 
         child.wait_with_output().unwrap();
     }
     let left = guards(&stage, "node2");
-    left.iter().for_each(|guard| kill(*guard, Signal::SIGKILL).unwrap_or_default());
+    for guard in left {
+        kill(guard, Signal::SIGKILL).ok();
+    }
     // What isn't renewed goes away by itself, also with everything killed.
     stage.until("the lease to end", || (!stage.holds("node2")).then_some(()));
     ended_well(hook(&stage, "node2", &["INSTANCE", "article", "MASTER", "190"]));
     stage.until_only_holder("node2");
     stage.assert_primary("node2", 2, 2);
     // SIGTERM isn't heeded before what is under way is done; then the guard ends, and so does the lease.
-    guards(&stage, "node2").iter().for_each(|guard| kill(*guard, Signal::SIGTERM).unwrap());
+    for guard in guards(&stage, "node2") {
+        kill(guard, Signal::SIGTERM).unwrap();
+    }
     stage.until("the guard to end", || guards(&stage, "node2").is_empty().then_some(()));
     assert!(!stage.host("node2").in_recovery().unwrap());
 }
