@@ -31,7 +31,7 @@ define install
 	fi
 endef
 
-.PHONY: help build demo test lint bench docs install deb rpm package-test clean
+.PHONY: help build demo test lint bench docs install deb rpm package-test clean model
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -59,6 +59,12 @@ bench: ## the figures: outages, stages, start-up times, memory (as root; takes m
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 	$(CARGO) build --release
 	$(CARGO) bench --bench figures
+
+# How many states of each cluster are explored; the tests alone stop at a hundred thousand.
+STATES ?= 10000000
+model: ## the promotion protocol explored in depth, and every rule broken once (minutes)
+	$(call install,$(BUILD_PACKAGES))
+	PGBATON_MODEL_STATES=$(STATES) $(CARGO) test --profile model --test integration promotion:: -- --nocapture --test-threads=1
 
 docs: ## rewrite man/ and completions/ from the definitions
 	PGBATON_UPDATE=1 $(CARGO) test --test integration docs

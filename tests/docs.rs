@@ -58,6 +58,8 @@ fn every_page_has_the_sections_that_a_reader_looks_for() {
             &["NAME", "DESCRIPTION", "SEE ALSO"]
         } else if name.ends_with(".5") {
             &["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"]
+        } else if name.ends_with(".7") {
+            &["NAME", "DESCRIPTION", "STATE", "RULES", "MODES", "HOLDS", "EVIDENCE", "SEE ALSO"]
         } else {
             &[
                 "NAME",

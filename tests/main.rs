@@ -23,6 +23,7 @@ mod net;
 mod netns;
 mod packages;
 mod pg;
+mod promotion;
 mod rebuild;
 mod ssh;
 mod status;

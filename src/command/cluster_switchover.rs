@@ -220,11 +220,9 @@ fn await_successor(peers: &Peers, term: Term, deadline: Deadline) -> Option<Stri
 /// Runs `pg rebuild-standby` for this node; with no primary named, starts the server as it is. A daemon that rejoins by
 /// itself may be at it already: then that run is waited for.
 fn rebuild(globals: &Globals, node: &str, from: Option<&str>, within: Duration) -> Result<()> {
-    let program = std::env::current_exe()
-        .map_err(|error| Error::failed("can't find this program's file").detail(error))?;
     let deadline = Deadline::after(within);
     loop {
-        let mut command = Command::new(&program);
+        let mut command = Command::new("/proc/self/exe");
         if let Some(config) = &globals.config {
             command.arg("--config").arg(config);
         }

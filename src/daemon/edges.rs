@@ -1,12 +1,15 @@
 //! What all virtual routers of a daemon share: sockets, netlink, the log.
 
+use super::notify::Notifier;
 use super::recorder::Recorder;
 use super::spec::{SocketKey, Spec};
 use crate::error::{Error, Result};
 use crate::net::driver::{Poller, Token};
 use crate::net::netlink::{Link, Netlink};
+use crate::net::nft::DropTable;
 use crate::net::socket::VrrpSocket;
 use crate::net::vip::LinkAnnouncer;
+use crate::net::vmac;
 use crate::units::vrrp_group;
 use crate::vrrp::checksum::ChecksumForm;
 use crate::vrrp::wire::Advert;
@@ -24,10 +27,15 @@ pub(super) struct Edges {
     pub(super) poller: Poller,
     pub(super) netlink: Netlink,
     pub(super) recorder: Recorder,
+    pub(super) notifier: Notifier,
     sockets: BTreeMap<u64, Shared>,
     next: u64,
     announcers: BTreeMap<u32, LinkAnnouncer>,
     buffer: Vec<u8>,
+    /// The packets that aren't taken; only once there are any.
+    drops: Option<DropTable>,
+    /// What was changed on interfaces that carry another one, and how many they carry.
+    parents: BTreeMap<u32, (usize, Vec<vmac::Changed>)>,
 }
 
 /// A socket pair, and the virtual routers that speak through it.
@@ -39,20 +47,25 @@ struct Shared {
 }
 
 impl Edges {
-    pub(super) fn new(poller: Poller, netlink: Netlink, recorder: Recorder) -> Self {
+    pub(super) fn new(poller: Poller, netlink: Netlink, recorder: Recorder, notifier: Notifier) -> Self {
         Self {
             poller,
             netlink,
             recorder,
+            notifier,
             sockets: BTreeMap::new(),
             next: FIRST_SOCKET,
             announcers: BTreeMap::new(),
             buffer: Vec::with_capacity(64),
+            drops: None,
+            parents: BTreeMap::new(),
         }
     }
 
     /// Gives a virtual router its place on a socket, opening one if it is the first there.
-    pub(super) fn join(&mut self, spec: &Spec, id: Id) -> Result<u64> {
+    ///
+    /// Its adverts leave through `via`, the interface of its own if it has one.
+    pub(super) fn join(&mut self, spec: &Spec, via: &Link, id: Id) -> Result<u64> {
         let (key, vrid) = (spec.key(), spec.router.vrid.get());
         if let Some((token, shared)) = self.sockets.iter_mut().find(|(_, shared)| shared.key == key) {
             if shared.routers.contains_key(&vrid) {
@@ -63,8 +76,8 @@ impl Edges {
             return Ok(*token);
         }
         let socket = match key.source {
-            IpAddr::V4(source) => VrrpSocket::open_v4(&spec.link, key.delivery, source, &[vrid]),
-            IpAddr::V6(source) => VrrpSocket::open_v6(&spec.link, key.delivery, source, &[vrid]),
+            IpAddr::V4(source) => VrrpSocket::open_v4_via(&spec.link, via, key.delivery, source, &[vrid]),
+            IpAddr::V6(source) => VrrpSocket::open_v6_via(&spec.link, via, key.delivery, source, &[vrid]),
         }?;
         let token = self.next;
         self.poller.add(&socket, Token(token))?;
@@ -123,6 +136,59 @@ impl Edges {
         if let Some(announcer) = self.announcers.get(&link.index) {
             drop(announcer.announce(vip));
         }
+    }
+
+    /// Makes the interface of its own for a virtual router, and removes what an earlier life left of it.
+    pub(super) fn make_vmac(&mut self, spec: &Spec, alias: &str) -> Result<Option<Link>> {
+        let Some(vmac) = &spec.vmac else { return Ok(None) };
+        if let Some(old) = self.netlink.links()?.into_iter().find(|link| link.name == vmac.name) {
+            if old.kind.as_deref() != Some("macvlan") || old.mac != Some(vmac.mac) {
+                return Err(Error::config(format!(
+                    "there is an interface \"{}\" already, which isn't that of a virtual router",
+                    vmac.name
+                ))
+                .hint("name another one in vmac_interface"));
+            }
+            self.netlink.delete_link(&old)?;
+        }
+        let link = self.netlink.add_macvlan(&spec.link, &vmac.name, vmac.mac, alias)?;
+        let ipv4 = spec.router.source.is_ipv4();
+        let prepared = vmac::prepare(&link, ipv4).and_then(|()| {
+            if let Some((users, _)) = self.parents.get_mut(&spec.link.index) {
+                *users += 1;
+                return Ok(());
+            }
+            let changed = vmac::prepare_parent(&spec.link)?;
+            self.parents.insert(spec.link.index, (1, changed));
+            Ok(())
+        });
+        if let Err(error) = prepared {
+            self.netlink.delete_link(&link)?;
+            return Err(error);
+        }
+        Ok(Some(link))
+    }
+
+    /// Removes the interface of its own of a virtual router.
+    pub(super) fn remove_vmac(&mut self, parent: &Link, link: &Link) -> Result<()> {
+        self.forget_link(link.index);
+        if let Some((users, changed)) = self.parents.get_mut(&parent.index) {
+            *users = users.saturating_sub(1);
+            if *users == 0 {
+                changed.iter().for_each(vmac::Changed::undo);
+                self.parents.remove(&parent.index);
+            }
+        }
+        self.netlink.delete_link(link)
+    }
+
+    /// Drops packets that arrive for exactly these addresses from now on.
+    pub(super) fn drop_packets(&mut self, table: &str, addresses: &[IpAddr]) -> Result<()> {
+        if self.drops.is_none() && !addresses.is_empty() {
+            self.drops = Some(DropTable::open(table)?);
+        }
+        let Some(drops) = &mut self.drops else { return Ok(()) };
+        drops.set(addresses)
     }
 
     /// Forgets an interface that is gone.

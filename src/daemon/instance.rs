@@ -3,8 +3,15 @@
 //! The router decides; here its decisions are carried out, one system call each. What a supervisor has to hear
 //! of (only the router of `[vrrp]` beside PostgreSQL has one) is left in [`Instance::next_news`].
 
+mod depends;
+mod said;
+mod vmac;
+
+pub(super) use self::depends::Depends;
+
 use super::drops::Drops;
 use super::edges::{Edges, Id};
+use super::notify::Change as Told;
 use super::spec::{Place, Spec};
 use crate::error::{Error, Result};
 use crate::net::netlink::{Address, AddressOptions, Change, Link};
@@ -13,11 +20,10 @@ use crate::promotion::event::{Event, EventKind};
 use crate::settings::OnAddressLoss;
 use crate::units::Moment;
 use crate::vrrp::config::Config as RouterConfig;
-use crate::vrrp::event::{Event as RouterEvent, Output, Resign};
+use crate::vrrp::event::{Event as RouterEvent, Output, Reason, Resign, Round};
 use crate::vrrp::router::{Election, Router};
 use crate::vrrp::types::State;
 use crate::vrrp::wire::{self, RxPacket, RxPolicy};
-use serde_json::{Map, Value, json};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -34,6 +40,8 @@ pub(super) struct Instance {
     router: Router,
     policy: RxPolicy,
     socket: u64,
+    /// The interface of its own, and whether it is up.
+    vmac: Option<(Link, bool)>,
     /// Whether the virtual IPs belong on this node now.
     held: bool,
     renew: Option<Moment>,
@@ -42,6 +50,7 @@ pub(super) struct Instance {
     announcements: VecDeque<IpAddr>,
     announce_at: Option<Moment>,
     faults: Faults,
+    depends: Depends,
     /// Whether it was said that an address can't be added.
     complained: bool,
     drops: Drops,
@@ -51,10 +60,15 @@ pub(super) struct Instance {
 
 /// What keeps a free router out of the election.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent causes, each with its name")]
 struct Faults {
     link: bool,
     source: bool,
     address: bool,
+    /// Something that is tracked, or not known yet.
+    depends: bool,
+    /// Another router of its group.
+    group: bool,
 }
 
 impl Instance {
@@ -64,20 +78,28 @@ impl Instance {
         spec: Spec,
         id: Id,
         present: &[Address],
+        alias: &str,
         edges: &mut Edges,
     ) -> Result<Self> {
         let router = Router::new(spec.router.clone()).map_err(|error| Error::config(error.to_string()))?;
-        let socket = edges.join(&spec, id)?;
+        let vmac = edges.make_vmac(&spec, alias)?;
+        let socket = edges.join(&spec, vmac.as_ref().unwrap_or(&spec.link), id).inspect_err(|_| {
+            if let Some(vmac) = &vmac {
+                edges.remove_vmac(&spec.link, vmac).ok();
+            }
+        })?;
         let instance = Self {
             policy: spec.policy(),
             router,
             socket,
+            vmac: vmac.map(|link| (link, false)),
             held: false,
             renew: None,
             since: now,
             announcements: VecDeque::new(),
             announce_at: None,
             faults: Faults::default(),
+            depends: Depends { priority: spec.router.priority, fault: None, waits: None, why: String::new() },
             complained: false,
             drops: Drops::default(),
             unsent: 0,
@@ -90,7 +112,7 @@ impl Instance {
     }
 
     /// Enters the election. A guarded router stays out until its supervisor lets it in.
-    pub(super) fn startup(&mut self, now: Moment) {
+    pub(super) fn startup(&mut self, now: Moment, edges: &mut Edges) {
         if self.is_guarded() {
             self.router.set_fault(now, true);
         } else {
@@ -98,6 +120,12 @@ impl Instance {
             self.router.set_fault(now, self.faults != Faults::default());
         }
         self.router.startup(now);
+        // Before the first results nothing is known to be wrong.
+        let unknown = self.depends.fault.is_none() && self.depends.waits.is_some();
+        let others = Faults { depends: self.faults.depends && !unknown, ..self.faults };
+        if !self.is_guarded() && others != Faults::default() {
+            self.tell(Told::Fault, edges);
+        }
     }
 
     pub(super) const fn spec(&self) -> &Spec {
@@ -190,7 +218,8 @@ impl Instance {
     /// Returns whether it has to do with this address of this interface.
     pub(super) fn knows(&self, index: u32, ip: IpAddr) -> bool {
         let RouterConfig { source, addresses, .. } = &self.spec.router;
-        self.spec.link.index == index && (*source == ip || addresses.contains(&ip))
+        (self.spec.link.index == index && *source == ip)
+            || (self.home().index == index && addresses.contains(&ip))
     }
 
     /// Learns that an address was removed from its interface, by anyone.
@@ -239,12 +268,12 @@ impl Instance {
 
     /// The events of the past may be about an address that is back, or one that went with its link.
     fn is_missing(&self, address: IpAddr, edges: &mut Edges) -> bool {
-        let index = self.spec.link.index;
+        let Link { index, name, .. } = self.home().clone();
         let gone = edges
             .netlink
             .addresses()
             .is_ok_and(|present| !present.iter().any(|a| a.index == index && a.address.address() == address));
-        gone && edges.netlink.link(&self.spec.link.name).is_ok_and(|link| link.up)
+        gone && edges.netlink.link(&name).is_ok_and(|link| link.up)
     }
 
     fn apply_faults(&mut self, now: Moment, edges: &mut Edges) {
@@ -261,8 +290,14 @@ impl Instance {
         let kept = |place: &Place| spec.vips.iter().any(|new| new.vip.address == place.vip.address);
         let gone: Vec<Place> = self.spec.vips.iter().filter(|place| !kept(place)).cloned().collect();
         let changed = !spec.same(&self.spec);
+        // A priority that has been moved stays where it is until it is judged anew.
+        let priority = if spec.router.priority == self.spec.router.priority {
+            self.router.config().priority
+        } else {
+            spec.router.priority
+        };
         self.router
-            .reconfigure(now, spec.router.clone())
+            .reconfigure(now, RouterConfig { priority, ..spec.router.clone() })
             .map_err(|error| Error::failed(error.to_string()))?;
         for place in gone {
             self.remove(&place, "no longer configured", edges);
@@ -303,8 +338,8 @@ impl Instance {
         was_active
     }
 
-    /// Stops: addresses down, farewell if Active.
-    pub(super) fn stop(&mut self, now: Moment, id: Id, why: &str, edges: &mut Edges) {
+    /// Stops, with the daemon or alone: addresses down, farewell if Active.
+    pub(super) fn stop(&mut self, now: Moment, id: Id, why: &str, leaving: bool, edges: &mut Edges) {
         self.drop_vips(why, edges);
         if self.is_guarded() {
             // A guarded farewell is a proof, and was sent with the release if it was one.
@@ -312,7 +347,9 @@ impl Instance {
         }
         self.router.shutdown(now);
         while self.step(now, edges) {}
+        self.tell(if leaving { Told::Stop } else { Told::Gone }, edges);
         edges.leave(self.socket, id);
+        self.remove_vmac(edges);
     }
 
     // --- the router ---------------------------------------------------------------------------------------
@@ -335,8 +372,9 @@ impl Instance {
 
     fn output(&mut self, now: Moment, output: Output, edges: &mut Edges) {
         match output {
-            Output::Timeout(_) => {}
+            Output::Timeout(_) => self.close_vmac(edges),
             Output::Send(advert) => {
+                self.open_vmac(edges);
                 // A link that is down says so by netlink; each advert that can't leave is only counted.
                 if !edges.send(self.socket, &advert, self.spec.checksum, &self.spec.peers) {
                     self.unsent += 1;
@@ -361,12 +399,24 @@ impl Instance {
                 if free {
                     self.elected(now, state, edges);
                 }
+                match state {
+                    State::Active => self.tell(Told::Master, edges),
+                    State::Backup => self.tell(Told::Backup, edges),
+                    State::Initialize if reason == Reason::Shutdown => {}
+                    State::Initialize => self.tell(Told::Fault, edges),
+                }
             }
-            RouterEvent::Announce { burst, .. } => {
+            RouterEvent::Announce { burst, round } => {
                 for _ in 0..burst {
                     self.announcements.extend(self.spec.vips.iter().map(|place| place.vip.address.address()));
                 }
                 self.announce_due(now, edges);
+                match round {
+                    Round::Contest => self.tell(Told::Contested, edges),
+                    // Whoever lost may have set up what belongs to the winner alone: it is told once more.
+                    Round::ContestOver => self.tell(Told::Master, edges),
+                    _ => {}
+                }
             }
             RouterEvent::Overslept { by } if free => {
                 let text = format!("slept {} ms too long", by.as_millis());
@@ -407,7 +457,7 @@ impl Instance {
                 return;
             }
             if let Some(vip) = self.announcements.pop_front() {
-                edges.announce(&self.spec.link, vip);
+                edges.announce(self.home(), vip);
             }
             self.announce_at = (!self.spec.pause.is_zero()).then(|| now + self.spec.pause);
         }
@@ -439,11 +489,12 @@ impl Instance {
                 replace: true,
                 // A service address is no address to speak from.
                 preferred_zero_v6: ipv6,
-                no_prefix_route: ipv6 && *inside,
+                no_prefix_route: (ipv6 && *inside) || self.vmac.is_some(),
                 ..AddressOptions::default()
             };
-            if let Err(error) = edges.netlink.add_address(self.spec.link.index, vip.address, &options) {
-                failure = Some(format!("can't keep {} on {}: {error}", vip.address, self.spec.link.name));
+            let home = self.home();
+            if let Err(error) = edges.netlink.add_address(home.index, vip.address, &options) {
+                failure = Some(format!("can't keep {} on {}: {error}", vip.address, home.name));
             }
         }
         match failure {
@@ -469,8 +520,8 @@ impl Instance {
 
     fn remove(&self, place: &Place, why: &str, edges: &mut Edges) {
         let address = place.vip.address;
-        let index = self.spec.link.index;
-        let removed = if place.inside || address.address().is_ipv6() {
+        let index = self.home().index;
+        let removed = if place.inside || address.address().is_ipv6() || self.vmac.is_some() {
             edges.netlink.delete_address(index, address)
         } else {
             // The first address of its network: others would go with it.
@@ -498,101 +549,5 @@ impl Instance {
             self.note(Event::new(EventKind::VipRemoved, text), edges);
         }
         Ok(())
-    }
-
-    // --- what is said -------------------------------------------------------------------------------------
-
-    fn labelled(&self, text: &str) -> String {
-        if self.spec.main { text.to_owned() } else { format!("{}: {text}", self.spec.name) }
-    }
-
-    fn note(&self, mut event: Event, edges: &mut Edges) {
-        if !self.spec.main {
-            event.text = self.labelled(&event.text);
-            event = event.with("instance", self.spec.name.as_str());
-        }
-        edges.recorder.note(event);
-    }
-
-    /// Returns why it is out of the election, in words.
-    pub(super) fn fault(&self) -> Option<&'static str> {
-        match self.faults {
-            Faults { address: true, .. } => {
-                Some("a virtual IP was removed by someone else; SIGHUP ends the fault")
-            }
-            Faults { link: true, .. } => Some("the link is down"),
-            Faults { source: true, .. } => Some("the address that adverts come from is gone"),
-            _ => None,
-        }
-    }
-
-    /// Returns who is Active as far as this router knows; `own` is what it calls itself.
-    pub(super) fn active(&self, own: &str, name_of: &dyn Fn(IpAddr) -> String) -> Option<String> {
-        match self.router.state() {
-            State::Active => Some(own.to_owned()),
-            State::Backup if !self.router.is_suspecting() => {
-                self.router.last_heard().map(|heard| name_of(heard.from))
-            }
-            _ => None,
-        }
-    }
-
-    pub(super) fn vips(&self) -> Vec<Value> {
-        let each = |place: &Place| json!({ "address": place.vip.address, "held": self.held });
-        self.spec.vips.iter().map(each).collect()
-    }
-
-    pub(super) const fn since(&self) -> Moment {
-        self.since
-    }
-
-    /// Returns what `vrrp status` shows of it.
-    pub(super) fn status(&self, own: &str, name_of: &dyn Fn(IpAddr) -> String) -> Value {
-        let mut document = self.identity();
-        let config = self.router.config();
-        let more = [
-            ("state", json!(self.router.state())),
-            ("priority", json!(config.priority)),
-            ("version", json!(config.version.number())),
-            ("source", json!(config.source)),
-            ("peers", json!(self.spec.peers)),
-            ("advert_interval_ms", json!(config.interval.as_duration().as_millis())),
-            ("active_interval_ms", json!(self.router.active_interval().as_duration().as_millis())),
-            ("since_ns", json!(self.since)),
-            ("active", json!(self.active(own, name_of))),
-            ("reason", json!(self.fault())),
-            ("vips", json!(self.vips())),
-        ];
-        document.extend(more.map(|(key, value)| (key.to_owned(), value)));
-        Value::Object(document)
-    }
-
-    /// Returns what `vrrp stats` shows of it.
-    pub(super) fn stats(&self) -> Value {
-        let mut document = self.identity();
-        document.insert("state".to_owned(), json!(self.router.state()));
-        document.insert("priority".to_owned(), json!(self.router.config().priority));
-        document.insert("counters".to_owned(), self.counters());
-        Value::Object(document)
-    }
-
-    /// Returns the counters.
-    pub(super) fn counters(&self) -> Value {
-        let mut counters: Map<String, Value> =
-            self.router.stats().iter().map(|(name, value)| (name.to_owned(), value.into())).collect();
-        counters.insert("adverts_unsent".to_owned(), self.unsent.into());
-        Value::Object(counters)
-    }
-
-    fn identity(&self) -> Map<String, Value> {
-        let config = self.router.config();
-        let values = [
-            ("name", json!(self.spec.name)),
-            ("guarded", json!(self.is_guarded())),
-            ("interface", json!(self.spec.link.name)),
-            ("virtual_router_id", json!(config.vrid.get())),
-            ("family", json!(if config.source.is_ipv4() { "ipv4" } else { "ipv6" })),
-        ];
-        values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
     }
 }

@@ -17,11 +17,14 @@ pub mod control;
 mod drops;
 mod edges;
 mod event_loop;
+mod fencing;
 mod instance;
+mod notify;
 mod recorder;
 mod reporter;
 pub mod setup;
 mod spec;
+mod track;
 mod worker;
 
 pub use event_loop::run;

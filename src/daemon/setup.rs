@@ -114,7 +114,7 @@ impl Parts {
 pub(super) fn main_spec(settings: &Settings, netlink: &mut Netlink, addresses: &[Address]) -> Result<Spec> {
     let link = node_link(settings, netlink, addresses)?;
     let vips = vips_on(settings, &link, addresses)?;
-    spec::main(settings, link, vips)
+    spec::main(settings, link, vips, addresses)
 }
 
 impl Node {
@@ -266,6 +266,7 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
             heartbeat: settings.replication.heartbeat,
             isolation: settings.replication.isolation_timeout,
         }),
+        fences: settings.guard.fence != settings::Fence::None,
         rejoin: match settings.replication.rejoin {
             settings::Rejoin::Auto => supervisor::Rejoin::Auto,
             settings::Rejoin::Manual => supervisor::Rejoin::Manual,

@@ -3,8 +3,10 @@
 use crate::error::{Error, Result};
 use crate::net::netlink::{Address, Link};
 use crate::net::socket::Delivery;
+use crate::net::vmac;
 use crate::plan::build::Vip;
-use crate::settings::{self, InstanceSettings, OnAddressLoss, Settings};
+use crate::settings::{self, InstanceSettings, NotifySettings, OnAddressLoss, Settings, TrackSettings};
+use crate::units::Mac;
 use crate::vrrp::checksum::ChecksumForm;
 use crate::vrrp::config::{AnnounceSchedule, Config as RouterConfig};
 use crate::vrrp::types::{AdverInterval, Priority, ValueError, Version, Vrid};
@@ -30,6 +32,20 @@ pub(super) struct Spec {
     /// The pause between two announcements.
     pub(super) pause: Duration,
     pub(super) on_loss: OnAddressLoss,
+    pub(super) notify: NotifySettings,
+    /// What its priority and its part in the election depend on.
+    pub(super) track: TrackSettings,
+    /// The group it belongs to.
+    pub(super) group: Option<String>,
+    /// The interface of its own, with its own Ethernet address.
+    pub(super) vmac: Option<Vmac>,
+}
+
+/// An interface with the Ethernet address of a virtual router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Vmac {
+    pub(super) name: String,
+    pub(super) mac: Mac,
 }
 
 /// A virtual IP, and whether the interface has a network for it.
@@ -46,12 +62,15 @@ pub(super) struct SocketKey {
     pub(super) index: u32,
     pub(super) source: IpAddr,
     pub(super) delivery: Delivery,
+    /// The number of a router whose adverts leave with an Ethernet address of their own.
+    pub(super) alone: Option<u8>,
 }
 
 impl Spec {
     pub(super) fn key(&self) -> SocketKey {
         let delivery = if self.peers.is_empty() { Delivery::Multicast } else { Delivery::Unicast };
-        SocketKey { index: self.link.index, source: self.router.source, delivery }
+        let alone = self.vmac.is_some().then(|| self.router.vrid.get());
+        SocketKey { index: self.link.index, source: self.router.source, delivery, alone }
     }
 
     pub(super) fn policy(&self) -> RxPolicy {
@@ -69,34 +88,39 @@ impl Spec {
     pub(super) fn continues(&self, running: &Self) -> bool {
         let identity = |spec: &Self| {
             let RouterConfig { version, vrid, election, priority, startup_delay: _, .. } = spec.router;
-            (spec.key(), version, vrid, election, priority == Priority::OWNER, spec.link.name.clone())
+            let names = (spec.link.name.clone(), spec.vmac.clone());
+            (spec.key(), version, vrid, election, priority == Priority::OWNER, names)
         };
         identity(self) == identity(running)
     }
 
     /// Returns whether nothing has changed that a running router would notice.
     pub(super) fn same(&self, running: &Self) -> bool {
-        let Self { router, vips, peers, ttl, check_source, checksum, pause, on_loss, .. } = self;
+        let Self { router, vips, peers, ttl, check_source, checksum, pause, on_loss, notify, track, .. } =
+            self;
         self.continues(running)
             && (router, vips, peers, ttl, check_source)
                 == (&running.router, &running.vips, &running.peers, &running.ttl, &running.check_source)
-            && (checksum, pause, on_loss) == (&running.checksum, &running.pause, &running.on_loss)
+            && (checksum, pause, on_loss, notify)
+                == (&running.checksum, &running.pause, &running.on_loss, &running.notify)
+            && (track, &self.group) == (&running.track, &running.group)
     }
 }
 
 /// Makes the virtual router of `[vrrp]` and `[[vip]]`.
-pub(super) fn main(settings: &Settings, link: Link, vips: Vec<Vip>) -> Result<Spec> {
+pub(super) fn main(settings: &Settings, link: Link, vips: Vec<Vip>, own: &[Address]) -> Result<Spec> {
     let me = settings.me()?;
     let vrid = Vrid::try_from(settings.vrrp.virtual_router_id).map_err(bad)?;
-    let addresses = vips.iter().map(|vip| vip.address.address()).collect();
+    let addresses: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address()).collect();
+    let source = main_source(me.address, &link, own, &addresses);
     let mut router = if settings.postgres.is_some() {
-        RouterConfig::guarded(vrid, me.address, addresses)
+        RouterConfig::guarded(vrid, source, addresses)
     } else {
         RouterConfig {
             preempt: settings.vrrp.preempt,
             preempt_delay: settings.vrrp.preempt_delay,
             accept: true,
-            ..RouterConfig::new(vrid, me.address, addresses)
+            ..RouterConfig::new(vrid, source, addresses)
         }
     };
     router.priority = Priority(me.priority.unwrap_or(SPARE_PRIORITY));
@@ -115,6 +139,10 @@ pub(super) fn main(settings: &Settings, link: Link, vips: Vec<Vip>) -> Result<Sp
         checksum: form(settings.vrrp.checksum),
         pause: Duration::ZERO,
         on_loss: OnAddressLoss::Restore,
+        notify: settings.vrrp.notify.clone(),
+        track: settings.vrrp.track.clone(),
+        group: None,
+        vmac: None,
     })
 }
 
@@ -146,6 +174,7 @@ pub(super) fn instance(
         2 => AdverInterval::from_seconds(u8::try_from(instance.advert_interval.as_secs()).unwrap_or(u8::MAX)),
         _ => AdverInterval::from_duration(instance.advert_interval),
     };
+    let group = settings.groups.iter().find(|group| group.instances.contains(&instance.name));
     let listed = instance.addresses.iter().map(|address| address.address()).collect();
     let router = RouterConfig {
         version: Version::try_from(instance.version).map_err(bad)?,
@@ -155,19 +184,21 @@ pub(super) fn instance(
         preempt_delay: instance.preempt_delay,
         down_timer_adverts: instance.down_timer_adverts,
         startup_delay: instance.start_delay,
-        accept: true,
+        accept: instance.accept,
         announce: AnnounceSchedule {
             burst: instance.garp.burst,
             second_delay: instance.garp.second_delay,
             refresh: instance.garp.refresh,
             refresh_burst: instance.garp.refresh_burst,
         },
+        grouped: group.is_some(),
         auth: instance.auth_pass.as_deref().map(password),
         ..RouterConfig::new(vrid, source, listed)
     };
     router.check().map_err(|error| Error::config(error.to_string()))?;
     let place = |address: &crate::units::InterfaceAddress| Place {
-        inside: own.iter().any(|own| own.address.contains(address.address())),
+        // The interface of its own has no other address.
+        inside: instance.vmac.is_none() && own.iter().any(|own| own.address.contains(address.address())),
         vip: Vip { address: *address, interface: link.name.clone(), label: None, lease: instance.lease },
     };
     let peers: Vec<IpAddr> = instance
@@ -191,7 +222,24 @@ pub(super) fn instance(
         checksum: form(instance.checksum),
         pause: instance.garp.interval,
         on_loss: instance.on_address_loss,
+        notify: instance.notify.clone(),
+        track: instance.track.clone(),
+        group: group.map(|group| group.name.clone()),
+        vmac: instance
+            .vmac
+            .clone()
+            .map(|name| Vmac { name, mac: vmac::address(instance.virtual_router_id, source.is_ipv4()) }),
     })
+}
+
+/// Chooses the address that the adverts of a node come from: its own, and with IPv6 the link-local one of its
+/// interface (RFC 9568 §5.1.2.1), if there is one that can be used already.
+fn main_source(node: IpAddr, link: &Link, own: &[Address], vips: &[IpAddr]) -> IpAddr {
+    let usable = |a: &&Address| a.index == link.index && !a.is_ours() && !a.is_tentative() && !a.dad_failed();
+    let local = |address: &IpAddr| matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let found =
+        || own.iter().filter(usable).map(|a| a.address.address()).find(|a| local(a) && !vips.contains(a));
+    if node.is_ipv6() { found().unwrap_or(node) } else { node }
 }
 
 /// Chooses the address that adverts come from (RFC 9568 §5.1.1.1 and §5.1.2.1).

@@ -27,6 +27,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+/// This program as it runs, also after a package has replaced its file.
+pub(super) const PROGRAM: &str = "/proc/self/exe";
 /// A base backup of a large database takes its time.
 const REJOIN_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -43,6 +45,8 @@ pub(super) enum Job {
     Reconfigure { term: Term },
     /// Tell voters that a term is confirmed.
     Confirm { term: Term, nodes: Vec<String> },
+    /// Have in place what a promotion of this standby would need.
+    Prepare,
     /// Settle what this node has promised, and go back to where it streamed from.
     Resume,
     /// Another voter's register tells what became of a promise.
@@ -54,7 +58,14 @@ pub(super) enum Job {
 impl Job {
     /// Returns whether it is beside the plans: nothing waits for its end.
     pub(super) const fn is_upkeep(&self) -> bool {
-        matches!(self, Self::Reconfigure { .. } | Self::Confirm { .. } | Self::Resume | Self::Heard { .. })
+        matches!(
+            self,
+            Self::Reconfigure { .. }
+                | Self::Confirm { .. }
+                | Self::Prepare
+                | Self::Resume
+                | Self::Heard { .. }
+        )
     }
 }
 
@@ -168,7 +179,9 @@ fn run(
         }
         Job::Serve { adopt, term } => serve_plan(world, config, *adopt, *term, &vips)?,
         Job::Reconfigure { term } => (build::reconfigure(*term), config.connect_within * 2),
-        Job::Confirm { .. } | Job::Resume | Job::Heard { .. } => return tend(world, config, job),
+        Job::Confirm { .. } | Job::Prepare | Job::Resume | Job::Heard { .. } => {
+            return tend(world, config, job);
+        }
         Job::Release { stop } => (
             build::release(&config.vips, stop.then_some(config.stop)),
             config.stop.fast + config.stop.immediate * 3,
@@ -221,6 +234,15 @@ fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
                 election::confirm(peer, &configuration, deadline)?;
             }
         }
+        Job::Prepare => {
+            let session = world.server()?.session(deadline)?;
+            let all: Vec<String> = voters.peers.iter().map(|peer| peer.name.clone()).collect();
+            // Of two nodes, whether the other one counts is known only when the votes are.
+            if all.len() > 1 && vote::read(session, deadline)?.in_recovery {
+                let names = election::configuration(voters, Term::default(), 0, all).names();
+                vote::set_names(session, &names, deadline)?;
+            }
+        }
         Job::Heard { from, register } => {
             let session = world.server()?.session(deadline)?;
             vote::heard(session, from, register, deadline)?;
@@ -235,7 +257,7 @@ fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
                     // After the intent it must be finished, which the next promotion does.
                     if intent.is_none_or(|intent| intent.promotion_id != promise.id) {
                         let ask = Ask { term: promise.term, holder: promise.holder, id: promise.id };
-                        Election::of(voters.clone(), ask).abandon(session, deadline);
+                        Election::of(voters.clone(), ask).abandon(session);
                     }
                 }
                 _ => go_back(session, config, voters, deadline)?,
@@ -303,9 +325,7 @@ pub(super) fn rejoin(
     primary: String,
     tell: impl FnOnce(std::result::Result<String, String>) + Send + 'static,
 ) -> Result<()> {
-    let program = std::env::current_exe()
-        .map_err(|error| Error::failed("can't find this program's file").detail(error))?;
-    let mut command = Command::new(program);
+    let mut command = Command::new(PROGRAM);
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }

@@ -18,6 +18,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 /// The most that is kept of each output stream of a child; the rest is read and thrown away.
 const OUTPUT: usize = 1024 * 1024;
@@ -119,6 +120,35 @@ pub fn find_by_argument(program: &str, argument: &Path) -> Result<Vec<u32>> {
         .collect())
 }
 
+/// Returns the numbers of the processes of a program, given by its name without folder, that have all these words
+/// among their arguments, in ascending order. Zombies and kernel threads aren't among them.
+pub fn find_by_name(program: &str, arguments: &[String]) -> Result<Vec<u32>> {
+    /// The kernel keeps this much of a process's name.
+    const COMM: usize = 15;
+    let failed = |error: io::Error| Error::failed("can't look for processes").detail(error);
+    let short = program.as_bytes().get(..COMM).unwrap_or(program.as_bytes());
+    let mut found: Vec<u32> = fs::read_dir("/proc")
+        .map_err(failed)?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid: &u32| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            if line.is_empty() {
+                return false;
+            }
+            let words: Vec<&[u8]> = line.split(|octet| *octet == 0).collect();
+            let base = words.first().and_then(|word| word.rsplit(|octet| *octet == b'/').next());
+            let named = || {
+                let comm = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+                comm.strip_suffix(b"\n").unwrap_or(&comm) == short
+            };
+            arguments.iter().all(|argument| words.iter().skip(1).any(|word| *word == argument.as_bytes()))
+                && (base == Some(program.as_bytes()) || named())
+        })
+        .collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
 /// Returns when a process was started, to hundredths of a second; `None` when there is no such process.
 pub fn start_time(pid: u32) -> Option<Moment> {
     let stat = fs::read(format!("/proc/{pid}/stat")).ok()?;
@@ -161,19 +191,37 @@ pub fn run(command: Command, deadline: Deadline) -> Result<Output> {
 }
 
 /// Like [`run`], as another user or somewhere else.
-pub fn run_spawn(mut spawn: Spawn, deadline: Deadline) -> Result<Output> {
+pub fn run_spawn(spawn: Spawn, deadline: Deadline) -> Result<Output> {
+    run_with_grace(spawn, deadline, None)
+}
+
+/// Like [`run_spawn`], but the process group is asked to end (`SIGTERM`) first, and killed only after `grace`.
+pub fn run_gently(spawn: Spawn, deadline: Deadline, grace: Duration) -> Result<Output> {
+    run_with_grace(spawn, deadline, Some(grace))
+}
+
+fn run_with_grace(mut spawn: Spawn, deadline: Deadline, grace: Option<Duration>) -> Result<Output> {
     let command = spawn.command_mut();
     let program = command.get_program().to_string_lossy().into_owned();
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = spawn.spawn().map_err(|error| not_started(&program, &error))?;
     let mut running = Running { child: &mut child, reaped: false };
-    let result = running.collect(deadline);
+    let result = running.collect(deadline, grace);
     let ended = match result {
         Ok(ended) => ended,
         Err(error) => return Err(error.detail(program)),
     };
     match ended {
         Ended::Exited(output) => Ok(output),
+        Ended::Stopped(stderr) => {
+            let error =
+                Error::new(Kind::TryAgain, format!("\"{program}\" didn't end in time and was stopped"));
+            let words = String::from_utf8_lossy(&stderr);
+            Err(match words.trim() {
+                "" => error,
+                words => error.detail(words),
+            })
+        }
         Ended::Killed(stderr) => {
             let error =
                 Error::new(Kind::TryAgain, format!("\"{program}\" didn't end in time and was killed"));
@@ -188,6 +236,8 @@ pub fn run_spawn(mut spawn: Spawn, deadline: Deadline) -> Result<Output> {
 
 enum Ended {
     Exited(Output),
+    /// It ended when it was asked to.
+    Stopped(Vec<u8>),
     Killed(Vec<u8>),
 }
 
@@ -198,7 +248,7 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
-    fn collect(&mut self, deadline: Deadline) -> Result<Ended> {
+    fn collect(&mut self, mut deadline: Deadline, mut grace: Option<Duration>) -> Result<Ended> {
         let lost = |error: io::Error| Error::failed("can't follow a child process").detail(error);
         let pidfd = raw_pid(self.child.id())
             .ok_or_else(|| Error::failed("a child process has no number"))
@@ -208,6 +258,7 @@ impl Running<'_> {
             rustix::io::ioctl_fionbio(fd, true).map_err(|error| lost(error.into()))?;
         }
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+        let mut asked = false;
         loop {
             let exited = {
                 let mut fds = vec![PollFd::new(&pidfd, PollFlags::IN)];
@@ -225,11 +276,26 @@ impl Running<'_> {
             if exited {
                 let status = self.child.wait().map_err(lost)?;
                 self.reaped = true;
+                if asked {
+                    return Ok(Ended::Stopped(stderr));
+                }
                 return Ok(Ended::Exited(Output { status, stdout, stderr }));
             }
             if deadline.passed() {
-                return Ok(Ended::Killed(stderr));
+                let Some(grace) = grace.take() else { return Ok(Ended::Killed(stderr)) };
+                asked = true;
+                deadline = Deadline::after(grace);
+                self.signal_group(rustix::process::Signal::TERM);
             }
+        }
+    }
+}
+
+impl Running<'_> {
+    /// Signals the child and all that it has started. The child isn't reaped yet, so the number is still its own.
+    fn signal_group(&self, signal: rustix::process::Signal) {
+        if let Some(group) = raw_pid(self.child.id()) {
+            kill_process_group(group, signal).ok();
         }
     }
 }
@@ -239,10 +305,7 @@ impl Drop for Running<'_> {
         if self.reaped {
             return;
         }
-        // The child isn't reaped yet, so the number is still its own.
-        if let Some(group) = raw_pid(self.child.id()) {
-            kill_process_group(group, rustix::process::Signal::KILL).ok();
-        }
+        self.signal_group(rustix::process::Signal::KILL);
         self.child.kill().ok();
         self.child.wait().ok();
     }
@@ -283,7 +346,6 @@ mod tests {
     use super::*;
     use crate::host::clock;
     use crate::host::files::tests::Scratch;
-    use std::time::Duration;
 
     fn soon() -> Deadline {
         Deadline::after(Duration::from_secs(30))
@@ -325,6 +387,23 @@ mod tests {
     }
 
     #[test]
+    fn a_child_may_end_by_itself_when_it_is_asked_to() {
+        let gently = |script: &str| {
+            run_gently(
+                Spawn::new(shell(script)),
+                Deadline::after(Duration::from_millis(200)),
+                Duration::from_millis(300),
+            )
+            .unwrap_err()
+        };
+        let error = gently("trap 'echo asked >&2; exit 0' TERM; while :; do sleep 0.05; done");
+        assert_eq!(error.message(), "\"sh\" didn't end in time and was stopped");
+        assert!(error.to_string().contains("asked"), "{error}");
+        let error = gently("trap '' TERM; while :; do sleep 0.05; done");
+        assert_eq!(error.message(), "\"sh\" didn't end in time and was killed");
+    }
+
+    #[test]
     fn a_background_process_that_holds_the_output_open_is_not_waited_for() {
         let scratch = Scratch::new();
         let mut command = shell("sleep 1000 & echo $!");
@@ -336,6 +415,26 @@ mod tests {
         assert!(!process.has_ended().unwrap());
         assert!(process.signal(Signal::SIGKILL).unwrap());
         assert!(process.wait(soon()).unwrap());
+    }
+
+    #[test]
+    fn a_process_is_found_by_its_name_and_arguments_and_not_after_its_end() {
+        let mark = format!("{}.5", 100_000 + std::process::id());
+        let mut child = Command::new("sleep").arg(&mark).spawn().unwrap();
+        let find = |words: &[&str]| {
+            find_by_name("sleep", &words.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap()
+        };
+        // Between fork and exec the child still has our name.
+        let deadline = soon();
+        while find(&[&mark]) != [child.id()] {
+            assert!(!deadline.passed());
+        }
+        assert_eq!(find(&[&mark, "more"]), [0_u32; 0]);
+        child.kill().unwrap();
+        let process = Pidfd::open(child.id()).unwrap().unwrap();
+        assert!(process.wait(soon()).unwrap());
+        assert_eq!(find(&[&mark]), [0_u32; 0], "a zombie doesn't run");
+        child.wait().unwrap();
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use crate::error::{Error, Result};
 use crate::host::{sdnotify, signal};
 use crate::net::caps::Needs;
-use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid};
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, getpid, getppid, set_parent_process_death_signal, setsid, umask};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, Gid, LinkNameSpaceType, Uid, clear_ambient_capability_set,
     configure_capability_in_ambient_set, move_into_link_name_space, set_capabilities, set_keep_capabilities,
@@ -38,6 +39,8 @@ struct Plan {
     capabilities: CapabilitySet,
     session: bool,
     death: Option<Signal>,
+    umask: Option<Mode>,
+    only_standard: bool,
 }
 
 impl Spawn {
@@ -90,6 +93,18 @@ impl Spawn {
         self
     }
 
+    /// Gives it this mask of file modes.
+    pub fn umask(mut self, mask: u32) -> Self {
+        self.plan.umask = Some(Mode::from_bits_truncate(mask));
+        self
+    }
+
+    /// Gives it no descriptor but its three standard ones, whatever this process was started with.
+    pub fn only_standard_streams(mut self) -> Self {
+        self.plan.only_standard = true;
+        self
+    }
+
     /// Returns the command, to be changed further.
     pub fn command_mut(&mut self) -> &mut Command {
         &mut self.command
@@ -133,6 +148,8 @@ impl Plan {
             capabilities: CapabilitySet::empty(),
             session: false,
             death: None,
+            umask: None,
+            only_standard: false,
         }
     }
 
@@ -161,6 +178,12 @@ impl Plan {
                 configure_capability_in_ambient_set(one, true)?;
             }
         }
+        if let Some(mask) = self.umask {
+            umask(mask);
+        }
+        if self.only_standard {
+            close_others_at_exec();
+        }
         signal::unblock_all()?;
         // After the change of user, which would clear it.
         if let Some(death) = self.death {
@@ -172,6 +195,16 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Marks every descriptor above the standard ones as close-on-exec (kernel 5.11; older ones rely on each being so).
+fn close_others_at_exec() {
+    const FIRST: libc::c_uint = 3;
+    #[expect(unsafe_code, reason = "neither rustix nor nix has close_range")]
+    // SAFETY: takes three numbers, closes nothing, and only marks descriptors of this process.
+    unsafe {
+        libc::syscall(libc::SYS_close_range, FIRST, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+    };
 }
 
 #[cfg(test)]

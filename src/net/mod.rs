@@ -10,10 +10,12 @@ pub mod caps;
 pub mod driver;
 pub mod ndp;
 pub mod netlink;
+pub mod nft;
 pub mod packet;
 pub mod sched;
 pub mod socket;
 pub mod vip;
+pub mod vmac;
 
 use crate::error::{Error, Kind};
 use std::io;

@@ -60,6 +60,18 @@ impl VrrpSocket {
     /// Opens the IPv4 sockets. `source` must be an address of the interface; only adverts of these virtual
     /// router ids are received (an empty list: of all).
     pub fn open_v4(link: &Link, delivery: Delivery, source: Ipv4Addr, vrids: &[u8]) -> Result<Self> {
+        Self::open_v4_via(link, link, delivery, source, vrids)
+    }
+
+    /// Opens the IPv4 sockets so that adverts leave through another interface on the same cable, with its Ethernet
+    /// address. Nothing can be sent while that one is down.
+    pub fn open_v4_via(
+        link: &Link,
+        via: &Link,
+        delivery: Delivery,
+        source: Ipv4Addr,
+        vrids: &[u8],
+    ) -> Result<Self> {
         let failed = |error: io::Error| opening(&error, link, IpAddr::V4(source));
         let receiver = raw(Domain::IPV4, link).map_err(failed)?;
         receiver.set_multicast_all_v4(false).map_err(failed)?;
@@ -70,7 +82,7 @@ impl VrrpSocket {
         }
         admit(&receiver, &filter_v4(delivery, vrids)).map_err(failed)?;
 
-        let sender = raw(Domain::IPV4, link).map_err(failed)?;
+        let sender = raw(Domain::IPV4, via).map_err(failed)?;
         sender.set_recv_buffer_size(0).ok();
         sender.set_multicast_ttl_v4(MAX_TTL).map_err(failed)?;
         sender.set_ttl_v4(MAX_TTL).map_err(failed)?;
@@ -80,7 +92,7 @@ impl VrrpSocket {
         // No "don't fragment" bit, as keepalived has it.
         set_option(&sender, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, &libc::IP_PMTUDISC_DONT)
             .map_err(failed)?;
-        let index = i32::try_from(link.index).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
+        let index = i32::try_from(via.index).map_err(|_| failed(io::ErrorKind::InvalidInput.into()))?;
         let interface = libc::ip_mreqn {
             imr_multiaddr: libc::in_addr { s_addr: 0 },
             imr_address: libc::in_addr { s_addr: u32::from(source).to_be() },
@@ -88,12 +100,23 @@ impl VrrpSocket {
         };
         set_option(&sender, libc::IPPROTO_IP, libc::IP_MULTICAST_IF, &interface).map_err(failed)?;
         sender.bind(&SocketAddr::from((source, 0)).into()).map_err(failed)?;
-        Ok(Self { receiver, sender, ipv4: true, delivery, interface: link.name.clone(), index: link.index })
+        Ok(Self { receiver, sender, ipv4: true, delivery, interface: link.name.clone(), index: via.index })
     }
 
     /// Opens the IPv6 sockets; `source` is a link-local address of the interface (RFC 9568 §5.1.2.1), or
     /// for unicast any address of it. The kernel computes and checks the checksum.
     pub fn open_v6(link: &Link, delivery: Delivery, source: Ipv6Addr, vrids: &[u8]) -> Result<Self> {
+        Self::open_v6_via(link, link, delivery, source, vrids)
+    }
+
+    /// Opens the IPv6 sockets like [`Self::open_v4_via`].
+    pub fn open_v6_via(
+        link: &Link,
+        via: &Link,
+        delivery: Delivery,
+        source: Ipv6Addr,
+        vrids: &[u8],
+    ) -> Result<Self> {
         const CHECKSUM_OFFSET: libc::c_int = 6;
         let failed = |error: io::Error| opening(&error, link, IpAddr::V6(source));
         let receiver = raw(Domain::IPV6, link).map_err(failed)?;
@@ -108,17 +131,21 @@ impl VrrpSocket {
         }
         admit(&receiver, &filter_v6(vrids)).map_err(failed)?;
 
-        let sender = raw(Domain::IPV6, link).map_err(failed)?;
+        let sender = raw(Domain::IPV6, via).map_err(failed)?;
         sender.set_recv_buffer_size(0).ok();
         sender.set_multicast_hops_v6(MAX_TTL).map_err(failed)?;
         sender.set_unicast_hops_v6(MAX_TTL).map_err(failed)?;
         sender.set_multicast_loop_v6(false).map_err(failed)?;
         sender.set_tclass_v6(TOS).map_err(failed)?;
         sender.set_priority(PRIORITY).map_err(failed)?;
-        sender.set_multicast_if_v6(link.index).map_err(failed)?;
+        sender.set_multicast_if_v6(via.index).map_err(failed)?;
         set_option(&sender, libc::IPPROTO_IPV6, libc::IPV6_CHECKSUM, &CHECKSUM_OFFSET).map_err(failed)?;
-        sender.bind(&SocketAddrV6::new(source, 0, 0, scope(source, link.index)).into()).map_err(failed)?;
-        Ok(Self { receiver, sender, ipv4: false, delivery, interface: link.name.clone(), index: link.index })
+        if via.index != link.index {
+            // The source is an address of the other interface.
+            sender.set_freebind_v6(true).map_err(failed)?;
+        }
+        sender.bind(&SocketAddrV6::new(source, 0, 0, scope(source, via.index)).into()).map_err(failed)?;
+        Ok(Self { receiver, sender, ipv4: false, delivery, interface: link.name.clone(), index: via.index })
     }
 
     /// Receives only adverts of these virtual router ids from now on (an empty list: of all).

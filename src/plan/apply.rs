@@ -23,8 +23,8 @@ use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
 use std::time::Duration;
 
-/// How long the voters are told that a candidacy is given up.
-const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
+/// How long a session with the local server may take when a candidacy is given up.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// What is told while a plan runs.
 #[derive(Debug, Clone)]
@@ -309,9 +309,9 @@ impl World {
     /// Gives up a candidacy whose intent isn't written; says what came of it.
     fn give_up(&mut self) -> Option<String> {
         let mut election = self.election.take()?;
-        let deadline = Deadline::after(GIVE_UP_WITHIN);
+        let deadline = Deadline::after(CONNECT_WITHIN);
         let session = self.server().ok().and_then(|server| server.session(deadline).ok());
-        let said = session.and_then(|session| election.abandon(session, deadline));
+        let said = session.and_then(|session| election.abandon(session));
         self.election = Some(election);
         said
     }

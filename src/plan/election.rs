@@ -10,9 +10,12 @@ use crate::pg::conn::{ConnError, Session};
 use crate::pg::epoch::Term;
 use crate::pg::peers::{Peer, Peers};
 use crate::pg::vote::{self, NoVote};
-use crate::promotion::rules::{self, Ask, Configuration, Enough, Vote};
+use crate::promotion::rules::{self, Ask, Configuration, Enough, Refusal, Vote};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
+
+/// How long the others are told that a candidacy is given up, and then this node's own register.
+const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
 
 /// What a node needs to stand for election.
 #[derive(Debug, Clone)]
@@ -53,8 +56,20 @@ impl Election {
 
     /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3).
     pub fn freeze(&mut self, session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<String> {
+        let mut promised = vote::promise(session, &self.voters.node, ask, deadline);
+        if let Err(NoVote::Refused(Refusal::Held { holder, .. })) = &promised
+            && *holder == self.voters.node
+        {
+            // An earlier candidacy of this node that wasn't brought to its end: no intent was written, or it would be
+            // this one.
+            if let Some(left) = vote::read(session, deadline)?.register.promise {
+                self.ask = Some(Ask { term: left.term, holder: left.holder, id: left.id });
+                self.abandon(session);
+            }
+            promised = vote::promise(session, &self.voters.node, ask, deadline);
+        }
         self.ask = Some(ask.clone());
-        let vote = vote::promise(session, &self.voters.node, ask, deadline).map_err(|no| match no {
+        let vote = promised.map_err(|no| match no {
             NoVote::Refused(refusal) => {
                 Error::refused(format!("this node may not stand for term {}: {refusal}", ask.term))
                     .hint("pgbaton cluster status")
@@ -241,14 +256,16 @@ impl Election {
 
     /// Gives the candidacy up, if that is still allowed: the others first, then this node, so that its own register
     /// says so only when theirs do or can't be reached.
-    pub fn abandon(&mut self, session: &mut Session, deadline: Deadline) -> Option<String> {
+    pub fn abandon(&mut self, session: &mut Session) -> Option<String> {
+        let deadline = Deadline::after(GIVE_UP_WITHIN);
         let ask = self.ask.take().filter(|_| !self.intended)?;
         self.votes.clear();
         let peers: Vec<&Peer> = self.voters.peers.iter().map(AsRef::as_ref).collect();
         let told = on_all(&peers, |peer| {
             peer.with_session(deadline, |session| vote::abandon(session, &ask, deadline))
         });
-        let here = vote::abandon(session, &ask, deadline);
+        // The others' silence has used up their time, not this node's.
+        let here = vote::abandon(session, &ask, Deadline::after(GIVE_UP_WITHIN));
         let why = told.err().map(|error| error.to_string()).or_else(|| here.err().map(|e| e.to_string()));
         Some(match why {
             None => format!("term {} is abandoned", ask.term),

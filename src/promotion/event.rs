@@ -54,6 +54,8 @@ pub enum EventKind {
     Link,
     /// The virtual IP was removed by someone else.
     AddressLost,
+    /// A silent node is being fenced, or was.
+    Fencing,
     /// The operator paused the cluster, or resumed it.
     Paused,
     /// What a voter looks after couldn't be done.
@@ -64,6 +66,12 @@ pub enum EventKind {
     Rejoined,
     /// An operator asked the node to hand over.
     Resigned,
+    /// Something that a virtual router depends on has changed, and what it does to the router.
+    Tracked,
+    /// A program was told of a change of state, and did its part.
+    Notified,
+    /// A program was told of a change of state, and failed.
+    NotifyFailed,
     /// The daemon stops.
     Stopping,
 }
@@ -93,6 +101,7 @@ impl EventKind {
                 | Self::Fenced
                 | Self::AddressLost
                 | Self::ActiveDown
+                | Self::NotifyFailed
         )
     }
 }

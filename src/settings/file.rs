@@ -3,14 +3,17 @@
 //! Three passes, each of which collects all its mistakes: syntax (toml), shape (`shape`), meaning (here).
 //! Pure: the text comes in, nothing is opened.
 
+use super::group::RawGroup;
 use super::instance::{Others, RawDaemon, RawInstance};
+use super::notify::RawNotify;
 use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
 use super::replication::RawReplication;
+use super::track::{RawProcess, RawScript, RawTrack, RawTrackFile, Trackers, Weights};
 use super::value::{Check, Value};
 use super::{
-    Availability, Checksum, ClusterSettings, GuardSettings, Node, NodeRole, PostgresSettings, Settings,
-    SshSettings, VipSettings, VrrpSettings,
+    Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, PostgresSettings,
+    Settings, SshSettings, VipSettings, VrrpSettings,
 };
 use crate::error::{Error, Result};
 use crate::units::InterfaceAddress;
@@ -46,6 +49,14 @@ struct RawFile {
     instance: Vec<Spanned<RawInstance>>,
     #[serde(default)]
     daemon: RawDaemon,
+    #[serde(default)]
+    group: Vec<Spanned<RawGroup>>,
+    #[serde(default)]
+    track_script: Vec<Spanned<RawScript>>,
+    #[serde(default)]
+    track_process: Vec<Spanned<RawProcess>>,
+    #[serde(default)]
+    track_file: Vec<Spanned<RawTrackFile>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -81,6 +92,17 @@ struct RawVrrp {
     preempt_delay: Value<String>,
     start_delay: Value<String>,
     checksum: Value<String>,
+    notify: Value<Vec<Spanned<String>>>,
+    notify_master: Value<Vec<Spanned<String>>>,
+    notify_backup: Value<Vec<Spanned<String>>>,
+    notify_fault: Value<Vec<Spanned<String>>>,
+    notify_stop: Value<Vec<Spanned<String>>>,
+    notify_timeout: Value<String>,
+    notify_user: Value<String>,
+    track_interfaces: Weights,
+    track_scripts: Weights,
+    track_processes: Weights,
+    track_files: Weights,
 }
 
 #[derive(Debug, Deserialize)]
@@ -115,6 +137,9 @@ struct RawGuard {
     availability: Value<String>,
     ask_timeout: Value<String>,
     max_lag: Value<String>,
+    fence: Value<String>,
+    fence_command: Value<String>,
+    fence_timeout: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -172,14 +197,16 @@ impl Check {
         // Without a virtual router of its own the cluster is a name and maybe a list of nodes.
         let instances_only = raw.vip.is_empty() && !with_postgres && !raw.instance.is_empty();
         let nodes = self.nodes(raw.node, instances_only);
-        let vrrp = self.vrrp(raw.vrrp, with_postgres);
+        let trackers = self.trackers(raw.track_script, raw.track_process, raw.track_file);
+        let vrrp = self.vrrp(raw.vrrp, with_postgres, &trackers);
         let vips = self.vips(raw.vip, &nodes, instances_only);
         let others = Others {
             nodes: nodes.iter().map(|node| (node.node.name.as_str(), node.node.address)).collect(),
             vips: &vips,
             cluster: cluster.as_ref().map(|cluster| cluster.name.as_str()),
         };
-        let instances = self.instances(raw.instance, &others);
+        let instances = self.instances(raw.instance, &others, &trackers);
+        let groups = self.groups(raw.group, &instances);
         let daemon = self.daemon(raw.daemon);
         let guard = self.guard(raw.guard);
         let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
@@ -213,6 +240,8 @@ impl Check {
             replication,
             ssh,
             instances,
+            groups,
+            trackers,
             daemon,
             warnings: Vec::new(),
         })
@@ -339,7 +368,13 @@ impl Check {
         }
     }
 
-    fn vrrp(&mut self, raw: RawVrrp, with_postgres: bool) -> VrrpSettings {
+    fn vrrp(&mut self, raw: RawVrrp, with_postgres: bool, trackers: &Trackers) -> VrrpSettings {
+        let track = RawTrack {
+            interfaces: raw.track_interfaces,
+            scripts: raw.track_scripts,
+            processes: raw.track_processes,
+            files: raw.track_files,
+        };
         if with_postgres {
             let why = "can't be used beside [postgres]: a healthy primary is never displaced";
             if let Some(preempt) = raw.preempt.as_ref().filter(|preempt| *preempt.get_ref()) {
@@ -347,6 +382,9 @@ impl Check {
             }
             if let Some(delay) = &raw.preempt_delay {
                 self.wrong(delay.span(), format!("preempt_delay {why}"));
+            }
+            for (key, span) in track.given() {
+                self.wrong(span, format!("{key} {why}"));
             }
         }
         let defaults = VrrpSettings::default();
@@ -368,6 +406,16 @@ impl Check {
             checksum: self
                 .word("vrrp", "checksum", raw.checksum, &[Checksum::PseudoHeader, Checksum::Rfc9568])
                 .unwrap_or(defaults.checksum),
+            notify: self.notify(RawNotify {
+                any: raw.notify,
+                master: raw.notify_master,
+                backup: raw.notify_backup,
+                fault: raw.notify_fault,
+                stop: raw.notify_stop,
+                timeout: raw.notify_timeout,
+                user: raw.notify_user,
+            }),
+            track: self.track(track, trackers),
         }
     }
 
@@ -452,12 +500,33 @@ impl Check {
 
     fn guard(&mut self, raw: RawGuard) -> GuardSettings {
         let defaults = GuardSettings::default();
+        let place = raw.fence.as_ref().map(Spanned::span);
+        let fence = self
+            .word("guard", "fence", raw.fence, &[Fence::None, Fence::Ssh, Fence::Command])
+            .unwrap_or(defaults.fence);
+        let command = raw.fence_command.as_ref().map(Spanned::span);
+        match (fence, place, command) {
+            (Fence::Command, Some(place), None) => {
+                let missing = Problem::at(place, "fence = \"command\" needs a fence_command");
+                self.problems.add(missing.hint("as in: fence_command = \"/etc/pgbaton/fence\""));
+            }
+            (Fence::None | Fence::Ssh, _, Some(command)) => {
+                let unused = Problem::at(command, "fence_command is never run");
+                self.problems.add(unused.hint("write fence = \"command\" too, or leave it out"));
+            }
+            _ => {}
+        }
         GuardSettings {
             availability: self
                 .word("guard", "availability", raw.availability, &[Availability::Hold, Availability::Prefer])
                 .unwrap_or(defaults.availability),
             ask_timeout: self.above_zero("ask_timeout", raw.ask_timeout).unwrap_or(defaults.ask_timeout),
             max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
+            fence,
+            fence_command: self.text("fence_command", raw.fence_command),
+            fence_timeout: self
+                .above_zero("fence_timeout", raw.fence_timeout)
+                .unwrap_or(defaults.fence_timeout),
         }
     }
 
@@ -535,6 +604,10 @@ mod tests {
             ("ssh", fields::<RawSsh>()),
             ("instance", fields::<RawInstance>()),
             ("daemon", fields::<RawDaemon>()),
+            ("group", fields::<RawGroup>()),
+            ("track_script", fields::<RawScript>()),
+            ("track_process", fields::<RawProcess>()),
+            ("track_file", fields::<RawTrackFile>()),
         ] {
             let keys: Vec<&str> = section(name).unwrap().keys.iter().map(|key| key.name).collect();
             assert_eq!(keys, fields, "[{name}]");

@@ -2,8 +2,10 @@
 //!
 //! Pure, like everything under [`Settings::from_toml`](super::Settings::from_toml).
 
+use super::notify::{NotifySettings, RawNotify};
 use super::parse::{self, Lease};
 use super::problem::Problem;
+use super::track::{RawTrack, TrackSettings, Trackers, Weights};
 use super::value::{Check, Value};
 use super::{Checksum, VipSettings};
 use crate::units::InterfaceAddress;
@@ -11,6 +13,7 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
 
@@ -66,6 +69,14 @@ pub struct InstanceSettings {
     pub lease: Option<Duration>,
     /// What is done when somebody removes an address.
     pub on_address_loss: OnAddressLoss,
+    /// What is run at a change of state.
+    pub notify: NotifySettings,
+    /// What it depends on.
+    pub track: TrackSettings,
+    /// Whether packets to its addresses are taken though it doesn't own them.
+    pub accept: bool,
+    /// The interface with its virtual Ethernet address, if it has one.
+    pub vmac: Option<String>,
 }
 
 impl InstanceSettings {
@@ -109,11 +120,21 @@ pub struct DaemonSettings {
     pub lock_memory: bool,
     /// How long the loop may compute in real time without waiting.
     pub cpu_limit: Duration,
+    /// The FIFO that is told of every change of state.
+    pub notify_fifo: Option<PathBuf>,
+    /// Whether it is told of changed priorities too.
+    pub notify_priority_changes: bool,
 }
 
 impl Default for DaemonSettings {
     fn default() -> Self {
-        Self { realtime_priority: None, lock_memory: false, cpu_limit: Duration::from_secs(1) }
+        Self {
+            realtime_priority: None,
+            lock_memory: false,
+            cpu_limit: Duration::from_secs(1),
+            notify_fifo: None,
+            notify_priority_changes: false,
+        }
     }
 }
 
@@ -146,6 +167,20 @@ pub(super) struct RawInstance {
     garp_interval: Value<String>,
     lease: Value<String>,
     on_address_loss: Value<String>,
+    notify: Value<Vec<Spanned<String>>>,
+    notify_master: Value<Vec<Spanned<String>>>,
+    notify_backup: Value<Vec<Spanned<String>>>,
+    notify_fault: Value<Vec<Spanned<String>>>,
+    notify_stop: Value<Vec<Spanned<String>>>,
+    notify_timeout: Value<String>,
+    notify_user: Value<String>,
+    track_interfaces: Weights,
+    track_scripts: Weights,
+    track_processes: Weights,
+    track_files: Weights,
+    accept: Value<bool>,
+    vmac: Value<bool>,
+    vmac_interface: Value<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,6 +189,8 @@ pub(super) struct RawDaemon {
     realtime_priority: Value<i64>,
     lock_memory: Value<bool>,
     cpu_limit: Value<String>,
+    notify_fifo: Value<String>,
+    notify_priority_changes: Value<bool>,
 }
 
 /// What an instance must not collide with.
@@ -171,6 +208,8 @@ impl Check {
             realtime_priority: self.integer("daemon", "realtime_priority", raw.realtime_priority),
             lock_memory: raw.lock_memory.is_some_and(Spanned::into_inner),
             cpu_limit: self.above_zero("cpu_limit", raw.cpu_limit).unwrap_or(defaults.cpu_limit),
+            notify_fifo: self.path("notify_fifo", raw.notify_fifo),
+            notify_priority_changes: raw.notify_priority_changes.is_some_and(Spanned::into_inner),
         }
     }
 
@@ -178,11 +217,12 @@ impl Check {
         &mut self,
         raw: Vec<Spanned<RawInstance>>,
         others: &Others<'_>,
+        trackers: &Trackers,
     ) -> Vec<InstanceSettings> {
         let mut instances: Vec<InstanceSettings> = Vec::new();
         for raw in raw {
             let span = raw.span();
-            if let Some(instance) = self.instance(raw.into_inner(), &span, others) {
+            if let Some(instance) = self.instance(raw.into_inner(), &span, others, trackers) {
                 self.beside_instances(&instances, &instance, &span);
                 instances.push(instance);
             }
@@ -195,6 +235,7 @@ impl Check {
         raw: RawInstance,
         span: &Range<usize>,
         others: &Others<'_>,
+        trackers: &Trackers,
     ) -> Option<InstanceSettings> {
         const TABLE: &str = "instance";
         let name = self.required(TABLE, "name", raw.name, Some(span));
@@ -239,6 +280,15 @@ impl Check {
             self.wrong(span, format!("max_ttl is lower than min_ttl, which is {min_ttl}"));
         }
         let auth_pass = self.auth_pass(raw.auth_pass, version);
+        if let (Some(vmac), false) =
+            (raw.vmac.as_ref().filter(|vmac| *vmac.get_ref()), unicast_peers.is_empty())
+        {
+            self.wrong(
+                vmac.span(),
+                "vmac can't be used with unicast_peers: adverts to each peer don't teach the network where the address is",
+            );
+        }
+        let vmac = self.vmac(raw.vmac, raw.vmac_interface, virtual_router_id, ipv4 != Some(false));
         let refresh = self.parsed("garp_refresh", raw.garp_refresh, parse::duration);
         let mut duration =
             |key: &str, value: Value<String>| self.parsed(key, value, parse::duration).unwrap_or_default();
@@ -286,6 +336,26 @@ impl Check {
                     &[OnAddressLoss::Restore, OnAddressLoss::Fault],
                 )
                 .unwrap_or(OnAddressLoss::Restore),
+            notify: self.notify(RawNotify {
+                any: raw.notify,
+                master: raw.notify_master,
+                backup: raw.notify_backup,
+                fault: raw.notify_fault,
+                stop: raw.notify_stop,
+                timeout: raw.notify_timeout,
+                user: raw.notify_user,
+            }),
+            track: self.track(
+                RawTrack {
+                    interfaces: raw.track_interfaces,
+                    scripts: raw.track_scripts,
+                    processes: raw.track_processes,
+                    files: raw.track_files,
+                },
+                trackers,
+            ),
+            accept: raw.accept.is_none_or(Spanned::into_inner),
+            vmac,
             name: name?,
             interface: interface?,
             virtual_router_id: virtual_router_id?,
@@ -296,6 +366,26 @@ impl Check {
         }
         self.warn_of_instance(&instance);
         Some(instance)
+    }
+
+    fn vmac(
+        &mut self,
+        wanted: Value<bool>,
+        name: Value<String>,
+        vrid: Option<u8>,
+        ipv4: bool,
+    ) -> Option<String> {
+        let wanted = wanted.is_some_and(Spanned::into_inner);
+        if let (Some(name), false) = (&name, wanted) {
+            self.wrong(name.span(), "vmac_interface means something only with vmac = true");
+        }
+        let named = name.is_some();
+        let name = self.interface("vmac_interface", name);
+        let vrid = vrid?;
+        if !wanted || (named && name.is_none()) {
+            return None;
+        }
+        Some(name.unwrap_or_else(|| if ipv4 { format!("vrrp.{vrid}") } else { format!("vrrp6.{vrid}") }))
     }
 
     fn warn_of_instance(&mut self, instance: &InstanceSettings) {
@@ -462,6 +552,17 @@ impl Check {
                         "instances \"{}\" and \"{}\" have the same virtual_router_id {} on {}",
                         other.name, new.name, new.virtual_router_id, new.interface
                     ),
+                );
+            }
+            if new.vmac.is_some() && other.vmac == new.vmac {
+                let vmac = new.vmac.as_deref().unwrap_or_default();
+                let (one, two) = (&other.name, &new.name);
+                self.problems.add(
+                    Problem::at(
+                        span.clone(),
+                        format!("instances \"{one}\" and \"{two}\" both use the interface {vmac}"),
+                    )
+                    .hint("give one of them another vmac_interface"),
                 );
             }
             // A link-local address may be used on several interfaces.

@@ -4,7 +4,9 @@
 //! from it; a test holds it against the structs that serde fills. Pure data.
 
 mod instance;
+mod notify;
 mod replication;
+mod track;
 
 /// A table of the file, in the order in which it is documented.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +78,14 @@ pub enum Form {
     InterfaceAddresses,
     /// A table from the names of nodes to priorities.
     Priorities,
+    /// A program and its arguments.
+    Command,
+    /// A list of words.
+    Words,
+    /// A list of names.
+    Names,
+    /// A table from names to weights.
+    Weights,
 }
 
 impl Form {
@@ -84,8 +94,8 @@ impl Form {
         match self {
             Self::Integer(..) => "integer",
             Self::Boolean => "boolean",
-            Self::Addresses | Self::InterfaceAddresses => "array",
-            Self::Priorities => "table",
+            Self::Addresses | Self::InterfaceAddresses | Self::Command | Self::Words | Self::Names => "array",
+            Self::Priorities | Self::Weights => "table",
             _ => "string",
         }
     }
@@ -109,6 +119,10 @@ impl Form {
             Self::Addresses => "list of IP addresses".to_owned(),
             Self::InterfaceAddresses => "list of IP address/prefix length".to_owned(),
             Self::Priorities => "table of node names and whole numbers, 1 to 255".to_owned(),
+            Self::Command => "list of an absolute path and arguments".to_owned(),
+            Self::Words => "list of texts".to_owned(),
+            Self::Names => "list of names".to_owned(),
+            Self::Weights => "table of names and whole numbers, -253 to 253".to_owned(),
         }
     }
 }
@@ -301,6 +315,17 @@ pub const SECTIONS: &[Section] = &[
                 doc: "How the checksum of sent IPv4 advertisements is computed: with the pseudo-header of \
                       RFC 5798, as keepalived does, or over the message alone. Both are accepted.",
             },
+            notify::ANY,
+            notify::MASTER,
+            notify::BACKUP,
+            notify::FAULT,
+            notify::STOP,
+            notify::TIMEOUT,
+            notify::USER,
+            track::INTERFACES,
+            track::SCRIPTS,
+            track::PROCESSES,
+            track::FILES,
         ],
     },
     Section {
@@ -461,6 +486,31 @@ pub const SECTIONS: &[Section] = &[
                 example: "\"16MB\"",
                 doc: "The most write-ahead log that a standby may lack and still be promoted.",
             },
+            Key {
+                name: "fence",
+                form: Form::Word(&["none", "ssh", "command"]),
+                default: Default::Value("\"none\""),
+                example: "\"ssh\"",
+                doc: "How the death of a silent node is proved before this one is promoted in its place, when commits \
+                      don't wait for standbys: with \"ssh\" its PostgreSQL is stopped as by pg fence --node, with \
+                      \"command\" by fence_command.",
+            },
+            Key {
+                name: "fence_command",
+                form: Form::Text,
+                default: Default::Found("none"),
+                example: "\"/etc/pgbaton/fence\"",
+                doc: "A command that ends a node for sure, by its power switch for example. It is run by sh with the \
+                      node's name and address in PGBATON_FENCE_NODE and PGBATON_FENCE_ADDRESS. Exit status 0 is \
+                      believed: it must mean that the node is off.",
+            },
+            Key {
+                name: "fence_timeout",
+                form: Form::Duration,
+                default: Default::Value("\"15s\""),
+                example: "\"15s\"",
+                doc: "How long a fencing may take; one that takes longer is no proof.",
+            },
         ],
     },
     replication::REPLICATION,
@@ -516,6 +566,10 @@ pub const SECTIONS: &[Section] = &[
     },
     instance::INSTANCE,
     instance::DAEMON,
+    track::GROUP,
+    track::SCRIPT,
+    track::PROCESS,
+    track::FILE,
 ];
 
 /// Returns the template of the file: a working cluster of two nodes, the other keys as comments.
@@ -526,7 +580,7 @@ pub fn template() -> String {
          # Lines that begin with \"#\" and a key show its default, or an example where there is none.\n",
     );
     for section in SECTIONS {
-        if section.name == "instance" {
+        if COMMENTED.contains(&section.name) {
             write_section_as_comment(&mut text, section);
             continue;
         }
@@ -538,6 +592,9 @@ pub fn template() -> String {
     }
     text
 }
+
+/// Tables that few need: the template has them as comments.
+pub(super) const COMMENTED: &[&str] = &["instance", "group", "track_script", "track_process", "track_file"];
 
 /// Keys that the template sets although they have a default.
 const SHOWN: &[(&str, &str)] = &[

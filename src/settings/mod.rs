@@ -5,15 +5,18 @@
 //! asks the network: which addresses this machine has is told to [`Settings::find_me`].
 
 mod file;
+mod group;
 mod instance;
 pub mod keys;
 pub mod libpq;
+mod notify;
 pub mod parse;
 mod problem;
 mod replication;
 mod shape;
 #[cfg(test)]
 mod tests;
+mod track;
 mod value;
 
 use crate::error::{Error, Kind, Result};
@@ -21,7 +24,9 @@ use crate::units::InterfaceAddress;
 use libpq::Params;
 use parse::Lease;
 
+pub use group::GroupSettings;
 pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
+pub use notify::{NotifySettings, Words};
 pub use replication::{Rejoin, ReplicationMode, ReplicationSettings};
 use std::fs::File;
 use std::io::Read as _;
@@ -29,6 +34,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use track::{FileSettings, ProcessSettings, ScriptSettings, TrackSettings, Trackers};
 
 /// Where the configuration is read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/pgbaton/pgbaton.toml";
@@ -61,6 +67,10 @@ pub struct Settings {
     pub ssh: SshSettings,
     /// Further virtual routers, which only elect and move their addresses.
     pub instances: Vec<InstanceSettings>,
+    /// Instances that are Active together or not at all.
+    pub groups: Vec<GroupSettings>,
+    /// What may be tracked.
+    pub trackers: Trackers,
     /// The daemon as a process.
     pub daemon: DaemonSettings,
     /// What is allowed but probably not meant, as sentences for a person.
@@ -129,6 +139,10 @@ pub struct VrrpSettings {
     pub start_delay: Duration,
     /// How the checksum of sent IPv4 advertisements is computed.
     pub checksum: Checksum,
+    /// What is run at a change of state.
+    pub notify: NotifySettings,
+    /// What it depends on; nothing with `PostgreSQL`.
+    pub track: TrackSettings,
 }
 
 impl Default for VrrpSettings {
@@ -141,6 +155,8 @@ impl Default for VrrpSettings {
             preempt_delay: Duration::ZERO,
             start_delay: Duration::ZERO,
             checksum: Checksum::PseudoHeader,
+            notify: NotifySettings::default(),
+            track: TrackSettings::default(),
         }
     }
 }
@@ -238,11 +254,35 @@ pub struct GuardSettings {
     pub ask_timeout: Duration,
     /// The most write-ahead log that may be missing, in bytes; `None`: no limit.
     pub max_lag: Option<u64>,
+    /// How the death of a silent node is made sure of.
+    pub fence: Fence,
+    /// The command that does it, with `fence = "command"`.
+    pub fence_command: Option<String>,
+    /// How long a fencing may take.
+    pub fence_timeout: Duration,
+}
+
+/// How the death of a silent node is made sure of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fence {
+    /// It isn't.
+    None,
+    /// Its PostgreSQL is stopped over SSH.
+    Ssh,
+    /// A command switches it off.
+    Command,
 }
 
 impl Default for GuardSettings {
     fn default() -> Self {
-        Self { availability: Availability::Hold, ask_timeout: Duration::from_millis(200), max_lag: None }
+        Self {
+            availability: Availability::Hold,
+            ask_timeout: Duration::from_millis(200),
+            max_lag: None,
+            fence: Fence::None,
+            fence_command: None,
+            fence_timeout: Duration::from_secs(15),
+        }
     }
 }
 

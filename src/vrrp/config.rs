@@ -8,6 +8,7 @@ use std::time::Duration;
 
 /// Everything that a [`Router`](super::router::Router) needs to know.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, each with its name")]
 pub struct Config {
     /// The version it speaks.
     pub version: Version,
@@ -39,6 +40,8 @@ pub struct Config {
     pub farewells: u8,
     /// Whether a losing advert is answered with an advert at once (new in RFC 9568; keepalived always does).
     pub assert_to_losers: bool,
+    /// Whether it becomes Active only together with others ([`super::group`]); for free elections.
+    pub grouped: bool,
     /// The password of version 2.
     #[serde(skip)]
     pub auth: Option<[u8; 8]>,
@@ -63,6 +66,7 @@ impl Config {
             announce: AnnounceSchedule::default(),
             farewells: 1,
             assert_to_losers: true,
+            grouped: false,
             auth: None,
         }
     }

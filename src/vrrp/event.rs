@@ -109,6 +109,10 @@ pub enum Reason {
     Fault,
     /// What was missing is back.
     FaultCleared,
+    /// Every router of its group wants to be Active.
+    GroupRises,
+    /// Another router of its group is no longer Active.
+    GroupFalls,
 }
 
 impl Reason {
@@ -128,6 +132,8 @@ impl Reason {
             Self::Overslept => "slept longer than the others wait",
             Self::Fault => "something it needs is missing",
             Self::FaultCleared => "what was missing is back",
+            Self::GroupRises => "every router of its group can be",
+            Self::GroupFalls => "another router of its group no longer is",
         }
     }
 }

@@ -13,15 +13,18 @@
 //! * [`checksum`] and [`wire`]: the packet, and the ladder of checks on receiving one;
 //! * [`timers`]: how long to wait;
 //! * [`config`], [`event`] and [`router`]: the election;
+//! * [`group`]: routers that are Active together; [`track`]: what else a priority depends on;
 //! * [`stats`]: what is counted;
 //! * [`sim`]: a network of routers in virtual time, for tests.
 
 pub mod checksum;
 pub mod config;
 pub mod event;
+pub mod group;
 pub mod router;
 pub mod sim;
 pub mod stats;
 pub mod timers;
+pub mod track;
 pub mod types;
 pub mod wire;

@@ -54,6 +54,7 @@ pub struct Router {
 
 /// What a Backup remembers of what it heard, until it is something else.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with its name")]
 struct Listening {
     /// Who said farewell, for as long as that is the last thing heard by a router that wasn't deaf since.
     farewell: Option<IpAddr>,
@@ -63,6 +64,8 @@ struct Listening {
     preempt_ready: bool,
     /// Whether this silence was already given a second chance after waking late.
     graced: bool,
+    /// Whether it would be Active by now if it weren't for its group.
+    wants: bool,
 }
 
 impl Router {
@@ -112,6 +115,11 @@ impl Router {
     /// Returns whether the Active router is suspected to be gone.
     pub const fn is_suspecting(&self) -> bool {
         self.listening.suspected
+    }
+
+    /// Returns whether it would be Active by now if it weren't for its group.
+    pub const fn wants_active(&self) -> bool {
+        self.listening.wants
     }
 
     /// Returns whether a fault keeps the router out of the election.
@@ -265,6 +273,22 @@ impl Router {
         was_active
     }
 
+    /// Makes a Backup Active together with the other routers of its group.
+    pub fn rise(&mut self, now: Moment) {
+        if self.running && !self.faulted && self.state == State::Backup && !self.holds(now) {
+            self.become_active(now, Reason::GroupRises);
+        }
+    }
+
+    /// Makes an Active router Backup because another one of its group is, with a farewell.
+    pub fn fall(&mut self, now: Moment) {
+        if !self.wake(now) && self.state == State::Active {
+            self.active_interval = self.config.interval;
+            self.become_backup(now, Reason::GroupFalls);
+            self.farewell(now);
+        }
+    }
+
     /// Gives way to the highest rival without a farewell. Returns whether the router was Active.
     pub fn yield_to_rival(&mut self, now: Moment) -> bool {
         self.wake(now);
@@ -368,10 +392,14 @@ impl Router {
     fn enter(&mut self, now: Moment, reason: Reason) {
         self.active_interval = self.config.interval;
         let owner = self.config.priority == Priority::OWNER && self.config.election == Election::Free;
-        if owner && !self.holds(now) {
+        if owner && !self.holds(now) && !self.config.grouped {
             self.become_active(now, Reason::Owner);
         } else {
             self.become_backup(now, reason);
+            if owner {
+                // It waits for its group and for nobody else.
+                self.timers.set(Timer::ActiveDown, now);
+            }
         }
     }
 
@@ -427,6 +455,10 @@ impl Router {
             self.hold_until = None;
         }
         match self.config.election {
+            Election::Free if self.config.grouped => {
+                self.listening.wants = true;
+                self.timers.set(Timer::ActiveDown, now + self.down_interval());
+            }
             Election::Free => {
                 let lower = self.last_heard.is_some_and(|heard| {
                     heard.priority < self.config.priority && now.since(heard.at) < self.down_interval()

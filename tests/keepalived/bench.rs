@@ -54,6 +54,14 @@ impl Bench {
         crate::net::bed::ip(&all);
     }
 
+    /// Runs a program in a namespace and returns what it prints.
+    pub(crate) fn run(&self, end: End, program: &str, args: &[&str]) -> String {
+        let output = inside(self.namespace(end), || Command::new(program).args(args).output().unwrap());
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {}: {complaint}", args.join(" "));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Starts the daemon with these `[[instance]]` tables and waits until it answers.
     pub(crate) fn pgbaton(&self, end: End, instances: &str) -> Daemon {
         self.try_pgbaton(end, instances).unwrap_or_else(|log| panic!("no daemon:\n{log}"))
@@ -85,12 +93,24 @@ impl Bench {
         Ok(daemon)
     }
 
+    /// The folder for files, which goes with the bench.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Starts keepalived with this configuration.
     pub(crate) fn keepalived(&self, end: End, instances: &str) -> Keepalived {
+        self.keepalived_with(end, "", instances)
+    }
+
+    /// Starts keepalived with more global definitions.
+    pub(crate) fn keepalived_with(&self, end: End, globals: &str, instances: &str) -> Keepalived {
         let home = self.folder.join(format!("{end:?}-keepalived"));
         std::fs::create_dir_all(&home).unwrap();
         let config = home.join("keepalived.conf");
-        let text = format!("global_defs {{\n  router_id test\n  vrrp_garp_master_delay 1\n}}\n{instances}");
+        let text = format!(
+            "global_defs {{\n  router_id test\n  script_user root\n  vrrp_garp_master_delay 1\n{globals}}}\n{instances}"
+        );
         std::fs::write(&config, text).unwrap();
         let log = home.join("log");
         let mut command = Command::new("keepalived");
@@ -315,10 +335,10 @@ impl Keepalived {
 }
 
 /// Waits for changes in a folder.
-struct Folder(std::os::fd::OwnedFd);
+pub(crate) struct Folder(std::os::fd::OwnedFd);
 
 impl Folder {
-    fn new(path: &Path) -> Self {
+    pub(crate) fn new(path: &Path) -> Self {
         use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
         let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK).unwrap();
         add_watch(&inotify, path, WatchFlags::CREATE | WatchFlags::MODIFY | WatchFlags::ATTRIB).unwrap();
@@ -326,7 +346,7 @@ impl Folder {
     }
 
     /// Waits for a change; also returns now and then, because the first one may have been before the watch.
-    fn changed_before(&mut self, deadline: Deadline) -> bool {
+    pub(crate) fn changed_before(&mut self, deadline: Deadline) -> bool {
         let soon = Deadline::after(deadline.left().min(Duration::from_millis(200)));
         if readable_before(self.0.as_fd(), soon).unwrap() {
             rustix::io::read(&self.0, &mut [0_u8; 4096]).ok();

@@ -214,3 +214,45 @@ fn a_wrong_password_is_dropped_and_told_once() {
     assert_eq!(ours.log().matches("its password is wrong").count(), 1, "{}", ours.log());
     assert_eq!(ours.instance("x")["state"], "ACTIVE", "{}", theirs.log());
 }
+
+#[test]
+fn the_router_of_an_ipv6_cluster_speaks_from_its_link_local_address_and_knows_the_other_node_by_its_own() {
+    use crate::net::bed::{inside, port, soon};
+    use pgbaton::net::driver::readable_before;
+    use pgbaton::net::netlink::Netlink;
+    use pgbaton::net::socket::{Delivery, VrrpSocket};
+    use std::net::IpAddr;
+    use std::os::fd::AsFd;
+
+    let bench = Bench::new("cluster6");
+    let six = Manner { ipv6: true, ..PLAIN };
+    let theirs = bench.keepalived(End::B, &six.theirs(100, ""));
+    bench.until(End::B, six.vip(), true);
+    let ours = bench.pgbaton(
+        End::A,
+        "[[node]]\nname = \"t\"\naddress = \"fd77::1\"\npriority = 200\n\n\
+         [[node]]\nname = \"u\"\naddress = \"fd77::2\"\npriority = 100\n\n\
+         [vrrp]\npreempt = false\nadvert_interval = \"100ms\"\n\n\
+         [[vip]]\naddress = \"fe80::100/64\"\n\n[[vip]]\naddress = \"fd77::100/64\"\n",
+    );
+    ours.until_counter("t", "adverts_received", 3);
+    let status = ours.ask("status");
+    assert_eq!(status.pointer("/vrrp/active_node").unwrap(), "u", "{status}");
+    theirs.stop();
+    bench.until_at(End::A, six.vip());
+    let source = inside(bench.namespace(End::B), || {
+        let link = port();
+        let local =
+            Netlink::open().unwrap().addresses().unwrap().into_iter().find_map(|address| {
+                match address.address.address() {
+                    IpAddr::V6(ip) if address.index == link.index && ip.is_unicast_link_local() => Some(ip),
+                    _ => None,
+                }
+            });
+        let socket = VrrpSocket::open_v6(&link, Delivery::Multicast, local.unwrap(), &[51]).unwrap();
+        let mut buffer = [0; 256];
+        assert!(readable_before(socket.as_fd(), soon()).unwrap());
+        socket.recv(&mut buffer).unwrap().unwrap().source
+    });
+    assert!(matches!(source, IpAddr::V6(ip) if ip.is_unicast_link_local()), "{source}");
+}

@@ -3,7 +3,11 @@
 //! They need root, `ip` and keepalived, and fail without.
 
 mod bench;
+mod chain;
 mod effects;
+mod group;
 mod interop;
 mod notify;
 mod reload;
+mod track;
+mod vmac;

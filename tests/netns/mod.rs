@@ -4,6 +4,7 @@
 
 mod demos;
 mod failover;
+mod fencing;
 mod interrupted;
 mod logs;
 mod lossless;

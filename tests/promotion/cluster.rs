@@ -116,7 +116,7 @@ pub struct State<const N: usize> {
     /// The log of the newest confirmed term at its confirmation.
     pub top: Id,
     /// The asks that were ever sent: they may arrive late, or twice.
-    pub asks: u64,
+    pub asks: u128,
     /// The configurations that a primary asked to be recorded: also these may arrive late.
     pub records: u64,
     /// What may still go wrong, or be done: crashes, commits, changes, rebuilds, abandonments.
@@ -130,6 +130,7 @@ pub const REBUILDS: usize = 3;
 pub const ABANDONS: usize = 4;
 
 /// What the clusters of one run have in common.
+#[allow(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Debug, Clone, Copy)]
 pub struct Scenario {
     pub name: &'static str,

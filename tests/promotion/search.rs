@@ -91,7 +91,12 @@ pub fn explore<const N: usize>(scenario: Scenario, most: usize, heal: usize) -> 
 }
 
 /// Walks back to the start, and tells the steps from there.
-fn way<const N: usize>(scenario: Scenario, before: &[(u32, u16)], to: usize, last: Option<Step>) -> Vec<Step> {
+fn way<const N: usize>(
+    scenario: Scenario,
+    before: &[(u32, u16)],
+    to: usize,
+    last: Option<Step>,
+) -> Vec<Step> {
     let (mut at, mut taken) = (to, Vec::new());
     while at != 0 {
         taken.push(before[at].1);
@@ -162,7 +167,9 @@ fn mending<const N: usize>(
             }
             // It isn't this one's turn to stand, or it can't: the next one.
             None if stands < 4 * N as u8 => stands += 1,
-            None => return Err(format!("nobody can do anything after {taken:?}: {}", describe(machine, &state))),
+            None => {
+                return Err(format!("nobody can do anything after {taken:?}: {}", describe(machine, &state)));
+            }
         }
         if stands > 6 * N as u8 {
             break;
@@ -177,7 +184,7 @@ fn rank(step: Step, turn: u8) -> Option<u8> {
         Step::Boot(_) => 0,
         Step::Hear(..) => 1,
         Step::Detached(_) => 2,
-        Step::StepDown(_) | Step::Yield(..) => 3,
+        Step::GoDown(_) | Step::Yield(..) => 3,
         Step::Fit(_) => 4,
         Step::Promote(_) => 5,
         Step::Row(_) | Step::Confirm(_) | Step::OwnRecord(_) | Step::Loosen(_) => 6,
@@ -207,7 +214,7 @@ fn serves<const N: usize>(machine: &Machine, state: &State<N>, dead: u8) -> bool
         && it.pending == NONE
         && short.confirmed == Some((term, primary))
         && machine.tables.within(it.log, state.acked)
-        && nodes_of(u64::from(machine.scenario.others(primary))).all(|node| {
+        && nodes_of(u128::from(machine.scenario.others(primary))).all(|node| {
             let other = state.node(node);
             node == dead
                 || (other.receiver == primary

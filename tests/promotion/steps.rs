@@ -3,9 +3,8 @@
 //! A message that is late, lost or doubled is a step that is taken later, never, or again. Nothing is assumed
 //! about time.
 
-use super::cluster::{ABANDONS, CHANGES, COMMITS, CRASHES, Mutant, Pg, REBUILDS, Scenario, State};
+use super::cluster::{ABANDONS, COMMITS, CRASHES, Mutant, Pg, Scenario, State};
 use super::tables::{Conf, Entry, Id, NOBODY, NONE, Tables, nodes};
-use pgbaton::promotion::rules::{Change, majority};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -38,6 +37,8 @@ pub enum Step {
     /// The candidate fetches an entry from the best.
     CatchUp(u8),
     Abandon(u8),
+    /// The candidate has a voter forget its promise, and hasn't abandoned the term itself yet.
+    Forsake(u8, u8),
     /// The names of the new term come into force.
     Names(u8),
     Intent(u8),
@@ -47,7 +48,7 @@ pub enum Step {
     Confirm(u8),
     /// A node reads the register of another one.
     Hear(u8, u8),
-    StepDown(u8),
+    GoDown(u8),
     VipUp(u8),
     /// Two VIPs meet: the second one's holder fences itself.
     Yield(u8, u8),
@@ -85,7 +86,7 @@ pub struct Machine {
     pub healing: bool,
 }
 
-type Out<const N: usize> = Vec<(Step, State<N>, Option<Broken>)>;
+pub type Out<const N: usize> = Vec<(Step, State<N>, Option<Broken>)>;
 
 impl Machine {
     pub fn new(scenario: Scenario) -> Self {
@@ -127,7 +128,7 @@ impl Machine {
         None
     }
 
-    fn may(&self, left: [u8; 5], what: usize) -> bool {
+    pub fn may(&self, left: [u8; 5], what: usize) -> bool {
         !self.healing && left[what] > 0
     }
 
@@ -181,7 +182,7 @@ impl Machine {
     }
 
     /// The term whose names are in force on a node: of its last promotion.
-    fn term<const N: usize>(&self, state: &State<N>, node: u8) -> u8 {
+    pub fn term<const N: usize>(&self, state: &State<N>, node: u8) -> u8 {
         let names = state.node(node).names;
         if names == NONE { 0 } else { self.tables.conf_of(names).term }
     }
@@ -193,7 +194,7 @@ impl Machine {
     }
 
     /// Whether a node has to finish its term: its intent is written, and nothing has settled it.
-    fn bound<const N: usize>(&self, state: &State<N>, node: u8) -> bool {
+    pub fn bound<const N: usize>(&self, state: &State<N>, node: u8) -> bool {
         let it = state.node(node);
         it.intent != 0 && self.tables.short(it.register).open(it.intent, node)
     }
@@ -211,13 +212,15 @@ impl Machine {
                 if upstream == it.conn || it.stand != 0 || self.bound(state, node) {
                     continue;
                 }
-                let (term, prefix) = (self.held(state, upstream), self.tables.within(it.log, state.node(upstream).log));
+                let (term, prefix) =
+                    (self.held(state, upstream), self.tables.within(it.log, state.node(upstream).log));
                 let back = self.scenario.is(Mutant::GoesBack) && short.confirmed == Some((term, upstream));
                 // A free node helps a running primary only.
                 let runs = state.node(upstream).pg == Pg::Primary || short.open(term, upstream);
                 let prefix = prefix && state.up(upstream) && runs;
                 // After the faults nobody leaves a higher term for a lower one.
-                if self.healing && it.conn != NOBODY && state.up(it.conn) && self.held(state, it.conn) > term {
+                if self.healing && it.conn != NOBODY && state.up(it.conn) && self.held(state, it.conn) > term
+                {
                     continue;
                 }
                 if back || self.tables.follows(it.register, upstream, term, prefix).0 {
@@ -231,6 +234,13 @@ impl Machine {
                         if source.pg == Pg::Primary {
                             changed.told = (upstream, it.log);
                         }
+                        // Unfit: what counts is the end of the confirmed primary that it streams from now.
+                        if short.unfit
+                            && source.pg == Pg::Primary
+                            && short.confirmed == Some((term, upstream))
+                        {
+                            changed.target = source.log;
+                        }
                     }
                     out.push((Step::Attach(node, upstream), after, None));
                 }
@@ -239,11 +249,16 @@ impl Machine {
                 let source = state.node(it.conn);
                 let fits = self.tables.within(it.log, source.log);
                 let told = if source.pg == Pg::Primary { (it.conn, it.log) } else { it.told };
+                let confirmed =
+                    source.pg == Pg::Primary && short.confirmed == Some((self.term(state, it.conn), it.conn));
                 if fits && (it.receiver == NOBODY || (it.receiver == it.conn && told != it.told)) {
                     let mut after = *state;
                     let changed = after.node_mut(node);
                     changed.receiver = it.conn;
                     changed.told = told;
+                    if short.unfit && confirmed {
+                        changed.target = source.log;
+                    }
                     out.push((Step::Connect(node), after, None));
                 }
             }
@@ -264,7 +279,7 @@ impl Machine {
     }
 
     /// Returns up to where the names in force on a primary let it acknowledge.
-    fn reached<const N: usize>(&self, state: &State<N>, node: u8) -> Id {
+    pub fn reached<const N: usize>(&self, state: &State<N>, node: u8) -> Id {
         let it = state.node(node);
         if it.names == NONE {
             return it.log;
@@ -311,7 +326,9 @@ impl Machine {
         let data = self.scenario.is_data(node);
         for bit in nodes_of(state.asks) {
             let (term, holder) = ((bit / N as u8) + 1, bit % N as u8);
-            if holder == node || (self.healing && state.node(holder).stand != term) {
+            // After the faults a candidate asks until its term is settled, also when it has written its intent.
+            let asks = self.tables.short(state.node(holder).register).own(holder) == Some(term);
+            if holder == node || (self.healing && !(asks && state.up(holder))) {
                 continue;
             }
             let log = if data { self.tables.log(it.log).conf } else { NONE };
@@ -342,7 +359,7 @@ impl Machine {
                 }
             }
         }
-        for bit in nodes_of(state.records) {
+        for bit in nodes_of(u128::from(state.records)) {
             let conf = self.tables.conf_of(Id::from(bit));
             let short = self.tables.short(it.register);
             if conf.primary != node
@@ -409,6 +426,13 @@ impl Machine {
             changed.forget();
             out.push((Step::Abandon(node), after, None));
         }
+        if let Some(term) = open
+            && self.may(state.left, ABANDONS)
+            && it.intent == 0
+            && it.pg == Pg::Standby
+        {
+            self.forsaking(state, node, term, out);
+        }
         if it.stand == 0 || it.pg != Pg::Standby || !short.open(it.stand, node) {
             return;
         }
@@ -432,13 +456,12 @@ impl Machine {
         let mut ballots = [(0, 0); 5];
         ballots[..N].copy_from_slice(&it.ballots);
         ballots[usize::from(node)] = self.ballot(state, node);
-        let Some((best, _)) = self.tables.enough(it.stand, node, ballots, N, self.scenario.mutant) else { return };
+        let Some((best, _)) = self.tables.enough(it.stand, node, ballots, N, self.scenario.mutant) else {
+            return;
+        };
         if best != node && !self.scenario.is(Mutant::NoCatchUp) {
             let source = state.node(best);
-            if source.pg == Pg::Standby
-                && it.log != source.log
-                && self.tables.within(it.log, source.log)
-            {
+            if source.pg == Pg::Standby && it.log != source.log && self.tables.within(it.log, source.log) {
                 let log = self.tables.cut(source.log, self.tables.log(it.log).length + 1);
                 let mut after = *state;
                 after.node_mut(node).log = log;
@@ -446,18 +469,31 @@ impl Machine {
             }
             return;
         }
-        let late = self.scenario.is(Mutant::NamesLate);
-        if self.term(state, node) == it.stand || late {
-            let mut after = *state;
-            let changed = after.node_mut(node);
+        // Those of an earlier try in the same term may count on a node that isn't frozen any more.
+        let names = self.new_names(state, node);
+        let mut after = *state;
+        let changed = after.node_mut(node);
+        if it.names == names || self.scenario.is(Mutant::NamesLate) {
             changed.intent = it.stand;
             changed.forget();
             out.push((Step::Intent(node), after, None));
         } else {
-            let names = self.new_names(state, node);
-            let mut after = *state;
-            after.node_mut(node).names = names;
+            changed.names = names;
             out.push((Step::Names(node), after, None));
+        }
+    }
+
+    /// A candidate that gives up tells the voters first, and may die before its own register says so.
+    fn forsaking<const N: usize>(&mut self, state: &State<N>, node: u8, term: u8, out: &mut Out<N>) {
+        for voter in (0..N as u8).filter(|voter| *voter != node && state.up(*voter)) {
+            let register = self.tables.abandon(state.node(voter).register, term, node);
+            if register != state.node(voter).register {
+                let mut after = *state;
+                after.left[ABANDONS] -= 1;
+                after.node_mut(node).forget();
+                after.node_mut(voter).register = register;
+                out.push((Step::Forsake(node, voter), after, None));
+            }
         }
     }
 
@@ -501,22 +537,29 @@ impl Machine {
             after.node_mut(node).names = names;
             out.push((Step::Names(node), after, None));
         } else if it.intent != 0 {
-            if log.epoch != it.intent {
+            if log.epoch == it.intent {
+                self.confirming(state, node, out);
+            } else {
                 let mut after = *state;
                 after.node_mut(node).log = self.tables.append(it.log, Entry::Row(it.names));
                 out.push((Step::Row(node), after, None));
-            } else {
-                self.confirming(state, node, out);
             }
         }
         let term = self.term(state, node);
         let read: [Id; 5] = std::array::from_fn(|at| {
-            if at < N && at != usize::from(node) && state.up(at as u8) { state.nodes[at].register } else { NONE }
+            if at < N && at != usize::from(node) && state.up(at as u8) {
+                state.nodes[at].register
+            } else {
+                NONE
+            }
         });
-        if !self.scenario.is(Mutant::NeverStepsDown) && it.names != NONE && self.tables.steps_down(it.names, read, N) {
+        if !self.scenario.is(Mutant::NeverStepsDown)
+            && it.names != NONE
+            && self.tables.steps_down(it.names, read, N)
+        {
             let mut after = *state;
             after.stop(node);
-            out.push((Step::StepDown(node), after, None));
+            out.push((Step::GoDown(node), after, None));
         }
         if self.scenario.vip && it.intent == 0 && short.confirmed == Some((term, node)) && !it.vip {
             let mut after = *state;
@@ -558,149 +601,10 @@ impl Machine {
             out.push((Step::Confirm(node), after, broken));
         }
     }
-
-    fn changing<const N: usize>(&mut self, state: &State<N>, node: u8, out: &mut Out<N>) {
-        let it = state.node(node);
-        let short = self.tables.short(it.register);
-        let term = self.term(state, node);
-        if it.pg != Pg::Primary || it.intent != 0 || short.confirmed != Some((term, node)) {
-            return;
-        }
-        let names = self.tables.conf_of(it.names);
-        if it.pending == NONE && self.may(state.left, CHANGES) {
-            let others = self.scenario.others(node);
-            let mut targets = vec![(self.scenario.w, others)];
-            if others.count_ones() > 1 {
-                targets.extend(nodes(others).map(|one| (1, 1 << one)));
-            }
-            if self.scenario.alone {
-                targets.push((0, 0));
-            }
-            // A number that nobody has seen: see rule 9.
-            let seen = nodes_of(state.records).map(|bit| self.tables.conf_of(Id::from(bit)));
-            let seen = seen.chain([names, self.tables.conf_of(self.tables.log(it.log).conf)]);
-            let change = seen.filter(|conf| conf.term == term).map(|conf| conf.change).max().unwrap_or(0) + 1;
-            for (w, members) in targets {
-                let conf = Conf { term, change, primary: node, w, members };
-                let mut kind = self.tables.change(it.names, conf);
-                match (kind, self.scenario.mutant) {
-                    (Change::Loosening, Some(Mutant::LoosensFirst)) => kind = Change::Tightening,
-                    (Change::Tightening, Some(Mutant::TightensLate)) => kind = Change::Loosening,
-                    _ => {}
-                }
-                if matches!(kind, Change::Same | Change::Neither) {
-                    continue;
-                }
-                let conf = self.tables.conf(conf);
-                let mut after = *state;
-                after.left[CHANGES] -= 1;
-                let changed = after.node_mut(node);
-                if kind == Change::Tightening {
-                    changed.names = conf;
-                } else {
-                    changed.pending = conf;
-                    if self.scenario.by_record {
-                        after.records |= 1 << conf;
-                    }
-                }
-                out.push((Step::Change(node, w, members), after, None));
-            }
-        }
-        // The row: of a tightening after its names, of a loosening before them (or after them, if it was recorded).
-        let log = self.tables.conf_of(self.tables.log(it.log).conf);
-        let wanted = if it.pending == NONE { it.names } else { it.pending };
-        if self.tables.conf_of(wanted).version() > log.version() && log.term == term {
-            let mut after = *state;
-            after.node_mut(node).log = self.tables.append(it.log, Entry::Row(wanted));
-            out.push((Step::Row(node), after, None));
-        }
-        if it.pending == NONE {
-            return;
-        }
-        if short.record == it.pending {
-            if self.in_force(state, node) {
-                let mut after = *state;
-                let changed = after.node_mut(node);
-                changed.names = it.pending;
-                changed.pending = NONE;
-                out.push((Step::Loosen(node), after, None));
-            }
-        } else if (self.in_force(state, node) || self.scenario.is(Mutant::OwnRecordFirst))
-            && let Some(register) = self.tables.record(it.register, it.pending, self.scenario.mutant)
-        {
-            let mut after = *state;
-            after.node_mut(node).register = register;
-            out.push((Step::OwnRecord(node), after, None));
-        }
-    }
-
-    /// Whether a loosening has its proof: its row is acknowledged under the old names, or a majority recorded it.
-    fn in_force<const N: usize>(&self, state: &State<N>, node: u8) -> bool {
-        let it = state.node(node);
-        let mut row = it.log;
-        while row != 0 && self.tables.log(row).entry != Entry::Row(it.pending) {
-            row = self.tables.log(row).parent;
-        }
-        let acknowledged = row != 0 && self.tables.within(row, self.reached(state, node));
-        let others = state.nodes.iter().enumerate().filter(|(at, other)| {
-            *at != usize::from(node) && self.tables.short(other.register).record == it.pending
-        });
-        acknowledged || (self.scenario.by_record && others.count() + 1 >= majority(N))
-    }
-
-    fn rebuilding<const N: usize>(&mut self, state: &State<N>, node: u8, out: &mut Out<N>) {
-        let it = state.node(node);
-        let short = self.tables.short(it.register);
-        if it.pg == Pg::Primary {
-            return;
-        }
-        if short.unfit && it.pg == Pg::Standby && self.tables.within(it.target, it.log) {
-            let mut after = *state;
-            let changed = after.node_mut(node);
-            changed.register = self.tables.unfit(it.register, false);
-            changed.target = 0;
-            out.push((Step::Fit(node), after, None));
-        }
-        for upstream in nodes(self.scenario.others(node)) {
-            self.rebuild(state, node, upstream, out);
-        }
-    }
-
-    fn rebuild<const N: usize>(&mut self, state: &State<N>, node: u8, upstream: u8, out: &mut Out<N>) {
-        let it = state.node(node);
-        let term = self.term(state, upstream);
-        let source = state.node(upstream);
-        let anyone = self.scenario.is(Mutant::RebuildsFromUnconfirmed);
-        let allowed = anyone || self.tables.follows(it.register, upstream, term, false).1;
-        if !allowed || source.pg != Pg::Primary || it.stand != 0 || self.bound(state, node) {
-            return;
-        }
-        let common = self.tables.common(it.log, source.log);
-        let forced = common != it.log;
-        // Never back to an older term than the log's own (rule 12).
-        if self.tables.log(it.log).epoch > term || (!forced && !self.may(state.left, REBUILDS)) {
-            return;
-        }
-        let mut after = *state;
-        after.drop_connections(node);
-        let unmarked = self.scenario.is(Mutant::NoUnfitMark);
-        let changed = after.node_mut(node);
-        changed.register = if unmarked { it.register } else { self.tables.unfit(it.register, true) };
-        changed.log = if forced { common } else { 0 };
-        changed.pg = Pg::Standby;
-        changed.conn = upstream;
-        changed.receiver = NOBODY;
-        changed.intent = 0;
-        changed.target = source.log;
-        if !forced {
-            after.left[REBUILDS] -= 1;
-        }
-        out.push((Step::Rebuild(node, upstream), after, None));
-    }
 }
 
 /// Returns the bits of a mask, lowest first.
-pub fn nodes_of(mut mask: u64) -> impl Iterator<Item = u8> {
+pub fn nodes_of(mut mask: u128) -> impl Iterator<Item = u8> {
     std::iter::from_fn(move || {
         let bit = mask.trailing_zeros() as u8;
         (mask != 0).then(|| {

@@ -72,11 +72,11 @@ pub struct Conf {
 }
 
 impl Conf {
-    pub fn version(&self) -> (u8, u8) {
+    pub const fn version(self) -> (u8, u8) {
         (self.term, self.change)
     }
 
-    pub fn long(&self) -> Configuration {
+    pub fn long(self) -> Configuration {
         Configuration {
             term: Term(u64::from(self.term)),
             change: u32::from(self.change),
@@ -129,10 +129,14 @@ impl Short {
         self.opened && self.promise == Some((term, holder, PromiseState::Promised))
     }
 
+    /// Returns whether an unresolved term is promised to this holder.
+    pub fn promised(&self, to: u8) -> bool {
+        self.opened && self.promise.is_some_and(|(_, holder, _)| holder == to)
+    }
+
     /// Returns the unresolved term that the node has promised to itself.
     pub fn own(&self, node: u8) -> Option<u8> {
-        self.promise
-            .and_then(|(term, holder, _)| (holder == node && self.opened).then_some(term))
+        self.promise.and_then(|(term, holder, _)| (holder == node && self.opened).then_some(term))
     }
 }
 
@@ -281,7 +285,11 @@ impl Tables {
         id
     }
 
-    fn moved(&mut self, key: (u8, Id, Id), change: impl FnOnce(&Self, &Register) -> Option<Register>) -> Option<Id> {
+    fn moved(
+        &mut self,
+        key: (u8, Id, Id),
+        change: impl FnOnce(&Self, &Register) -> Option<Register>,
+    ) -> Option<Id> {
         if let Some(known) = self.moves.get(&key) {
             return (*known != NONE).then_some(*known);
         }
@@ -308,9 +316,13 @@ impl Tables {
         let mut from = before.clone();
         match mutant {
             Some(Mutant::PromisesTwice) => from.promise = None,
-            Some(Mutant::AnyRowSettles) if standing.log.as_ref().is_some_and(|log| {
-                from.promise.as_ref().is_some_and(|promise| log.term >= promise.term)
-            }) => from.promise = None,
+            Some(Mutant::AnyRowSettles)
+                if standing.log.as_ref().is_some_and(|log| {
+                    from.promise.as_ref().is_some_and(|promise| log.term >= promise.term)
+                }) =>
+            {
+                from.promise = None;
+            }
             Some(Mutant::UnfitPromises) => from.unfit = false,
             Some(Mutant::TermsTwice) => (from.promise, from.confirmed) = (None, None),
             _ => {}
@@ -357,8 +369,13 @@ impl Tables {
                 // What is told is the bare term.
                 let confirmed = other.confirmed.clone()?;
                 let own = register.record.clone();
-                other.record =
-                    Some(Configuration { term: confirmed.term, change: 0, primary: confirmed.holder, w: 0, members: vec![] });
+                other.record = Some(Configuration {
+                    term: confirmed.term,
+                    change: 0,
+                    primary: confirmed.holder,
+                    w: 0,
+                    members: vec![],
+                });
                 return Some(Register { record: own, ..register.heard(NAMES[usize::from(from)], &other) });
             }
             Some(register.heard(NAMES[usize::from(from)], &other))

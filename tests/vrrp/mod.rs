@@ -10,6 +10,7 @@
 )]
 
 mod conformance;
+mod groups;
 mod guarded;
 mod simulation;
 mod wire;

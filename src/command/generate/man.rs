@@ -1,4 +1,4 @@
-//! The man pages: one for the program, one for each verb, one for the configuration file.
+//! The man pages: one for the program, one for each verb, one for the configuration file, one for the protocol.
 //!
 //! Options come from the commands as clap knows them, exit codes from the error kinds, keys from the table of
 //! keys; only the words around them stand here.
@@ -27,6 +27,7 @@ pub fn pages() -> Vec<Document> {
     }
     pages.push(("pgbaton.toml.5".to_owned(), configuration()));
     pages.extend(super::pages::pages());
+    pages.push(("pgbaton-protocol.7".to_owned(), super::protocol::page()));
     pages
 }
 
@@ -118,6 +119,7 @@ fn program(root: &Command, verbs: &[Verb<'_>]) -> String {
     let mut see: Vec<String> = verbs.iter().map(Verb::page).map(|name| reference(&name, 8)).collect();
     see.push(reference("pgbaton.toml", 5));
     see.extend(["pgbaton-guide", "pgbaton-runbook"].map(|name| reference(name, 7)));
+    see.push(reference("pgbaton-protocol", 7));
     page.raw(&see.join(",\n"));
     page.finish()
 }
@@ -196,6 +198,23 @@ fn configuration() -> String {
             });
         }
     }
+    page.section("NOTIFICATIONS");
+    page.paragraphs(
+        [
+            "A program of notify gets what keepalived gives to one: INSTANCE or GROUP, the name, the state and \
+             the priority, as in: notify.sh INSTANCE web MASTER 150. The states are MASTER (Active), BACKUP, \
+             FAULT (out of the election, or no longer configured) and STOP (the daemon ends). For [vrrp] the \
+             name is that of the cluster.",
+            "The programs of one virtual router run one after the other, that of the state before that of \
+             notify. While one runs, only the newest state is kept: what became outdated meanwhile is not run, \
+             and the log says so. The exit status is written to the log. A program has umask 077, / as its \
+             working directory, no capability and no descriptor of the daemon. When a router stays Active \
+             after another one claimed to be, its programs are run for MASTER once more.",
+            "The FIFO of [daemon] gets a line for every change, in order, with the name in quotes: INSTANCE \
+             \"web\" MASTER 150. MASTER_RX_LOWER_PRI says that another router claims to be Active too.",
+        ]
+        .into_iter(),
+    );
     page.section("FILES");
     page.item(&escape(crate::settings::DEFAULT_FILE));
     page.text("The configuration, unless --config or PGBATON_CONFIG names another.");

@@ -6,6 +6,7 @@ mod connections;
 mod keepalived;
 mod man;
 mod pages;
+mod protocol;
 mod roff;
 mod shipped;
 

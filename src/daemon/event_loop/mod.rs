@@ -4,32 +4,37 @@
 //! Nothing in this room blocks but [`Poller::wait`](crate::net::driver::Poller::wait). Netlink and ARP calls are
 //! single system calls of microseconds; everything longer goes to `worker`.
 
+mod groups;
+mod network;
+mod orders;
 mod reload;
 mod said;
+mod senders;
+mod tracking;
 
 use crate::daemon::control::{Call, Server};
 use crate::daemon::edges::{Edges, Id};
 use crate::daemon::instance::Instance;
+use crate::daemon::notify::{Notifier, Ran};
 use crate::daemon::recorder::Recorder;
 use crate::daemon::reporter::Reporter;
 use crate::daemon::setup::{Node, Parts};
-use crate::daemon::worker::{self, Job, Told};
+use crate::daemon::track::Sighting;
+use crate::daemon::worker::{Job, Told};
 use crate::error::Result;
-use crate::host::clock::{self, Deadline};
+use crate::host::clock;
 use crate::host::process::Pidfd;
 use crate::host::sdnotify::SdNotify;
 use crate::net::driver::{Event as Ready, Poller, Signals, Timer, Token, Waker};
-use crate::net::netlink::{Monitor, NetEvent, Netlink};
+use crate::net::netlink::{Monitor, Netlink};
 use crate::net::sched;
-use crate::output::report::StepStatus;
-use crate::pg::gates::PeerView;
+use crate::pg::gates::{PeerView, Proof};
 use crate::pg::peers::Peers;
-use crate::plan::apply::Progress;
 use crate::promotion::event::{Event, EventKind};
-use crate::promotion::supervisor::{Asked, Input, Local, Order, Phase, Supervisor};
+use crate::promotion::supervisor::{Asked, Input, Local, Phase, Supervisor};
 use crate::settings::Settings;
 use crate::units::{Mac, Moment};
-use crate::vrrp::event::{AskReason, Event as RouterEvent, Resign};
+use crate::vrrp::event::{AskReason, Event as RouterEvent};
 use crate::vrrp::types::{Priority, State};
 use crate::vrrp::wire::{self, RxPacket};
 use crate::watch::{Seen, Watch};
@@ -58,11 +63,25 @@ const PROBE_WAIT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(in crate::daemon) enum Message {
     Seen(Seen),
-    Answered { round: u64, view: PeerView },
-    Probed { round: u64, mac: Option<Mac> },
+    Answered {
+        round: u64,
+        view: PeerView,
+    },
+    Probed {
+        round: u64,
+        mac: Option<Mac>,
+    },
     Worker(Told),
     Rejoined(std::result::Result<String, String>),
+    Fenced {
+        node: String,
+        result: std::result::Result<Proof, String>,
+    },
     Call(Call),
+    /// A program that was to be told of a change of state has ended.
+    Notified(Ran),
+    /// Something that virtual routers depend on has changed.
+    Sighted(Sighting),
 }
 
 /// The sending end of the loop's messages, with its bell.
@@ -99,6 +118,7 @@ pub fn run(parts: Parts) -> Result<()> {
     poller.add(&waker, MESSAGES)?;
     poller.add(&monitor, NETLINK)?;
 
+    let notifier = Notifier::new(&settings.daemon, mailbox.clone())?;
     let calls = mailbox.clone();
     let control = Server::start(&control_socket, move |call| calls.send(Message::Call(call)))?;
     let database = node.start_database_threads(&mailbox)?;
@@ -111,7 +131,7 @@ pub fn run(parts: Parts) -> Result<()> {
     }
 
     let mut daemon = Loop {
-        edges: Edges::new(poller, Netlink::open()?, Recorder::new(log)),
+        edges: Edges::new(poller, Netlink::open()?, Recorder::new(log), notifier),
         settings,
         node,
         supervisor,
@@ -120,6 +140,9 @@ pub fn run(parts: Parts) -> Result<()> {
         main: None,
         waiting: BTreeMap::new(),
         next_id: 0,
+        groups: groups::Groups::default(),
+        senders: senders::Senders::default(),
+        tracking: tracking::Tracking::new(mailbox.clone()),
         due: BTreeSet::new(),
         armed: BTreeMap::new(),
         timer,
@@ -170,6 +193,9 @@ struct Loop {
     /// Instances that can't be started yet, and why.
     waiting: BTreeMap<String, String>,
     next_id: Id,
+    groups: groups::Groups,
+    senders: senders::Senders,
+    tracking: tracking::Tracking,
     /// When each virtual router wants to be woken, in order and by number.
     due: BTreeSet<(Moment, Id)>,
     armed: BTreeMap<Id, Moment>,
@@ -202,6 +228,9 @@ impl Loop {
         if let Some(supervisor) = &self.supervisor {
             debug_assert_eq!(supervisor.phase(), Phase::Starting);
         }
+        let links = self.edges.netlink.links()?;
+        self.remove_stale_links(&links)?;
+        self.watch_again(&links);
         if let Some(spec) = self.node.main.clone() {
             let present = self.edges.netlink.addresses()?;
             self.main = Some(self.start_instance(now, spec, &present)?);
@@ -270,6 +299,7 @@ impl Loop {
         } else {
             self.reschedule(now, id);
         }
+        self.keep_together(now, id);
         Some(result)
     }
 
@@ -328,7 +358,10 @@ impl Loop {
                 Message::Worker(Told::Done(result)) => self.tell(now, Input::PlanDone(result)),
                 Message::Worker(Told::Upkeep(why)) => self.tended(why),
                 Message::Rejoined(result) => self.tell(now, Input::Rejoined(result)),
+                Message::Fenced { node, result } => self.tell(now, Input::Fenced { node, result }),
                 Message::Call(call) => self.answer(now, call),
+                Message::Notified(ran) => self.notified(&ran),
+                Message::Sighted(sighting) => self.sighted(now, sighting),
             }
         }
         Ok(())
@@ -382,82 +415,6 @@ impl Loop {
         }
     }
 
-    fn network_changed(&mut self, now: Moment) -> Result<()> {
-        let mut look_again = false;
-        for event in self.monitor.read()? {
-            match event {
-                NetEvent::LinkChanged(link) => {
-                    let known = self.on_link(link.index);
-                    // An interface that went away and came back is another one to the kernel.
-                    look_again |= known.is_empty() && self.names_interface(&link.name);
-                    look_again |= !self.waiting.is_empty();
-                    for id in known {
-                        self.link_changed(now, id, &link);
-                    }
-                }
-                NetEvent::LinkGone { index, .. } => {
-                    for id in self.on_link(index) {
-                        let Some(instance) = self.instances.get(&id) else { continue };
-                        let mut link = instance.spec().link.clone();
-                        link.carrier = false;
-                        self.link_changed(now, id, &link);
-                    }
-                    self.edges.forget_link(index);
-                }
-                NetEvent::AddressRemoved(address) => {
-                    let ip = address.address.address();
-                    for id in self.concerned(address.index, ip) {
-                        self.act(now, id, |instance, edges| instance.address_removed(now, ip, edges));
-                    }
-                }
-                NetEvent::AddressAdded(address) => {
-                    look_again |= !self.waiting.is_empty() && !address.is_ours();
-                    let ip = address.address.address();
-                    for id in self.concerned(address.index, ip) {
-                        self.act(now, id, |instance, edges| instance.address_added(now, ip, edges));
-                    }
-                }
-                NetEvent::Overrun => {
-                    look_again = true;
-                    for id in self.ids() {
-                        self.act(now, id, |instance, edges| instance.make_sure(now, edges));
-                    }
-                }
-            }
-        }
-        if look_again {
-            self.reconcile(now)?;
-        }
-        Ok(())
-    }
-
-    fn ids(&self) -> Vec<Id> {
-        self.instances.keys().copied().collect()
-    }
-
-    fn on_link(&self, index: u32) -> Vec<Id> {
-        let here = |(id, instance): (&Id, &Instance)| (instance.spec().link.index == index).then_some(*id);
-        self.instances.iter().filter_map(here).collect()
-    }
-
-    /// Returns the virtual routers that an address means something to. Every renewed lease is an event, so this is
-    /// asked hundreds of times a second.
-    fn concerned(&self, index: u32, ip: IpAddr) -> Vec<Id> {
-        let concerned = |(id, instance): (&Id, &Instance)| instance.knows(index, ip).then_some(*id);
-        self.instances.iter().filter_map(concerned).collect()
-    }
-
-    fn names_interface(&self, name: &str) -> bool {
-        self.settings.instances.iter().any(|instance| instance.interface == name)
-    }
-
-    fn link_changed(&mut self, now: Moment, id: Id, link: &crate::net::netlink::Link) {
-        let changed = self.act(now, id, |instance, edges| instance.link_changed(now, link, edges));
-        if let (Some(Some(up)), true) = (changed, self.main == Some(id)) {
-            self.tell(now, Input::Link { up });
-        }
-    }
-
     fn adverts_arrived(&mut self, token: u64) -> Result<()> {
         let mut buffer = [0; LARGEST_PACKET];
         for _ in 0..PACKETS_AT_ONCE {
@@ -486,7 +443,12 @@ impl Loop {
             let before = received(self);
             self.act(now, id, |instance, edges| instance.packet(now, &packet, edges));
             if listened_to && received(self) != before {
-                self.tell(now, Input::Farewell { from });
+                self.tell(now, Input::Farewell { from: self.senders.node_of(from) });
+            }
+            if self.main == Some(id)
+                && let Some(heard) = self.main().and_then(|main| main.router().last_heard())
+            {
+                self.senders.hear(heard, &self.settings.nodes);
             }
         }
         Ok(())
@@ -523,7 +485,9 @@ impl Loop {
             if let Some(order) = self.supervisor.as_mut().and_then(Supervisor::next_order) {
                 self.carry_out(now, main, order);
             } else if let Some(news) = self.instances.get_mut(&main).and_then(Instance::next_news) {
-                if let (Some(input), Some(supervisor)) = (heard_by_supervisor(news), &mut self.supervisor) {
+                if let (Some(input), Some(supervisor)) =
+                    (heard_by_supervisor(news, &self.senders), &mut self.supervisor)
+                {
                     supervisor.handle(now, input);
                 }
             } else if !self.touch(main, |instance, edges| instance.step(now, edges)).unwrap_or(false) {
@@ -535,131 +499,6 @@ impl Loop {
         self.reschedule(now, main);
     }
 
-    fn carry_out(&mut self, now: Moment, main: Id, order: Order) {
-        match order {
-            Order::Ask { round, until, link } => self.ask(round, until, link),
-            Order::Observe => {
-                if let Some(database) = &self.database {
-                    database.watch.poke();
-                    drop(database.jobs.send(Job::Warm));
-                }
-            }
-            Order::Promote { term } => self.job(Job::Promote { term }),
-            Order::Serve { adopt, term } => self.job(Job::Serve { adopt, term }),
-            Order::Reconfigure { term } => self.upkeep(Job::Reconfigure { term }),
-            Order::Confirm { term, nodes } => self.upkeep(Job::Confirm { term, nodes }),
-            Order::Resume => self.upkeep(Job::Resume),
-            Order::Heard { from, register } => self.upkeep(Job::Heard { from, register }),
-            Order::Rejoin { primary } => self.rejoin(primary),
-            Order::Release { stop } => {
-                self.touch(main, |instance, _| instance.hold(now, false));
-                self.job(Job::Release { stop });
-            }
-            Order::DropVip => {
-                self.touch(main, |instance, edges| {
-                    instance.drop_vips("not this node's to have", edges);
-                });
-            }
-            Order::Eligible(eligible) => {
-                self.touch(main, |instance, _| instance.router_mut().set_fault(now, !eligible));
-            }
-            Order::Grant => {
-                self.touch(main, |instance, _| {
-                    let router = instance.router_mut();
-                    if router.state() == State::Active {
-                        router.announce_again(now);
-                    } else {
-                        router.grant(now);
-                    }
-                });
-            }
-            Order::Yield { farewell } => {
-                let how = Resign { farewell, hold: None };
-                self.touch(main, |instance, _| instance.router_mut().resign(now, how));
-            }
-            Order::Note(event) => self.note(event),
-            Order::Resigned(result) => {
-                let answer = match result {
-                    Ok(()) => json!({ "schema": 1, "resigned": true }),
-                    Err(why) => json!({ "schema": 1, "error": why }),
-                };
-                for caller in self.resigning.drain(..) {
-                    drop(caller.send(answer.clone()));
-                }
-            }
-            Order::Exit => self.leaving = true,
-        }
-    }
-
-    fn ask(&mut self, round: u64, until: Moment, link: bool) {
-        let (Some(database), Some(main)) = (&self.database, &self.node.main) else { return };
-        let mailbox = self.mailbox.clone();
-        database.peers.ask(Deadline::at(until), &move |view| {
-            mailbox.send(Message::Answered { round, view });
-        });
-        if !link {
-            return;
-        }
-        let mailbox = self.mailbox.clone();
-        let vips = main.vips.iter().map(|place| place.vip.address.address()).collect();
-        worker::probe(main.link.clone(), vips, PROBE_WAIT, move |mac| {
-            mailbox.send(Message::Probed { round, mac });
-        });
-    }
-
-    fn job(&mut self, job: Job) {
-        if let Some(database) = &self.database {
-            drop(database.jobs.send(job));
-        }
-    }
-
-    /// Hands a job to the thread beside the plans; one that is still at its last one isn't given more.
-    fn upkeep(&mut self, job: Job) {
-        if let Some(database) = &mut self.database
-            && !database.tending
-        {
-            database.tending = database.upkeep.send(job).is_ok();
-        }
-    }
-
-    /// Runs the verb that makes this node a standby of the primary, as a process of its own: it outlives a daemon that
-    /// is killed, and the next run finishes what a killed one left.
-    fn rejoin(&mut self, primary: String) {
-        let mailbox = self.mailbox.clone();
-        let config = self.settings.file.clone();
-        let node = self.node.name.clone();
-        let started = worker::rejoin(config, &node, primary, move |result| {
-            mailbox.send(Message::Rejoined(result));
-        });
-        if let Err(error) = started {
-            self.mailbox.send(Message::Rejoined(Err(error.to_string())));
-        }
-    }
-
-    fn progress(&mut self, progress: Progress) {
-        match progress {
-            Progress::Started { at, step, describe } => {
-                let event = Event::new(EventKind::StepStarted, describe).with("step", step);
-                self.edges.recorder.note_at(at, event);
-            }
-            Progress::Done { at, step, report } => {
-                let text = match &report.detail {
-                    Some(detail) => format!("{} {}: {detail}", report.status.name(), report.describe),
-                    None => format!("{} {}", report.status.name(), report.describe),
-                };
-                let event = Event::new(EventKind::StepDone, text)
-                    .with("step", step)
-                    .with("status", serde_json::to_value(report.status).unwrap_or(Value::Null))
-                    .with("took_ms", report.took_ms);
-                self.edges.recorder.note_at(at, event);
-                if step == "remove-address" && report.status == StepStatus::Done {
-                    let event = Event::new(EventKind::VipRemoved, "the virtual IP left this node");
-                    self.edges.recorder.note_at(at, event);
-                }
-            }
-        }
-    }
-
     fn note(&mut self, event: Event) {
         self.edges.recorder.note(event);
     }
@@ -668,7 +507,15 @@ impl Loop {
     fn finish(&mut self) {
         let now = clock::now();
         for (id, mut instance) in std::mem::take(&mut self.instances) {
-            instance.stop(now, id, "stopping", &mut self.edges);
+            instance.stop(now, id, "stopping", true, &mut self.edges);
+        }
+        self.stop_groups();
+        // The world is in order; what is left is to tell, which may take as long as the programs are allowed to.
+        self.edges.notifier.finish();
+        while let Ok(message) = self.messages.try_recv() {
+            if let Message::Notified(ran) = message {
+                self.notified(&ran);
+            }
         }
         for caller in self.resigning.drain(..) {
             drop(caller.send(json!({ "schema": 1, "error": "the daemon is stopping" })));
@@ -678,15 +525,15 @@ impl Loop {
 }
 
 /// Returns what the supervisor is told of an event of its router.
-const fn heard_by_supervisor(event: RouterEvent) -> Option<Input> {
+fn heard_by_supervisor(event: RouterEvent, senders: &senders::Senders) -> Option<Input> {
     match event {
         RouterEvent::Suspect { .. } => Some(Input::Suspect),
         RouterEvent::Heard { .. } => Some(Input::Heard),
         RouterEvent::Ask { reason: AskReason::Silence { .. } } => Some(Input::Ask(Asked::Silence)),
         RouterEvent::Ask { reason: AskReason::Farewell { from } } => {
-            Some(Input::Ask(Asked::Farewell { from }))
+            Some(Input::Ask(Asked::Farewell { from: senders.node_of(from) }))
         }
-        RouterEvent::Contested { from, .. } => Some(Input::Contested { from }),
+        RouterEvent::Contested { from, .. } => Some(Input::Contested { from: senders.node_of(from) }),
         RouterEvent::Overslept { by } => Some(Input::Overslept { by }),
         _ => None,
     }

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::net::netlink::{Address, Link};
 use crate::settings::{Overrides, Settings};
 use crate::units::Moment;
+use crate::vrrp::types::Priority;
 
 impl Loop {
     /// Reads the configuration again; one that is wrong changes nothing.
@@ -79,8 +80,20 @@ impl Loop {
 
     /// Makes run what should run.
     pub(super) fn reconcile(&mut self, now: Moment) -> Result<()> {
+        // A group whose second member is about to start isn't broken.
+        self.groups.wait(true);
+        let result = self.start_and_stop(now);
+        self.groups.wait(false);
+        self.judge_all(now);
+        self.see_to_groups(now);
+        self.refuse_packets();
+        result
+    }
+
+    fn start_and_stop(&mut self, now: Moment) -> Result<()> {
         let links = self.edges.netlink.links()?;
         let present = self.edges.netlink.addresses()?;
+        self.watch_again(&links);
         let (wanted, waiting) = self.wanted(&links, &present);
         let running = |spec: &Spec, instance: &Instance| {
             instance.spec().main == spec.main && instance.spec().name == spec.name
@@ -169,19 +182,66 @@ impl Loop {
         let id = self.next_id;
         self.next_id += 1;
         let name = spec.name.clone();
-        let instance = Instance::new(now, spec, id, present, &mut self.edges)?;
+        let alias = self.mark();
+        let instance = Instance::new(now, spec, id, present, &alias, &mut self.edges)?;
         self.waiting.remove(&name);
         self.instances.insert(id, instance);
         if self.supervisor.is_some() && self.main.is_none() && self.node.main.is_some() {
             self.main = Some(id);
         }
-        self.act(now, id, |instance, _| instance.startup(now));
+        self.judge(now, id);
+        self.act(now, id, |instance, edges| instance.startup(now, edges));
         Ok(id)
+    }
+
+    /// Returns what the interfaces that this daemon makes are marked with.
+    pub(super) fn mark(&self) -> String {
+        format!("pgbaton {}", self.settings.cluster.name)
+    }
+
+    /// Removes the interfaces that an earlier life left behind.
+    pub(super) fn remove_stale_links(&mut self, links: &[Link]) -> Result<()> {
+        let mark = self.mark();
+        for link in links.iter().filter(|link| link.alias.as_ref() == Some(&mark)) {
+            self.edges.netlink.delete_link(link)?;
+            let text = format!("removed the interface {}: left over from an earlier run", link.name);
+            self.edges.recorder.info(&text);
+        }
+        Ok(())
+    }
+
+    /// Stops the virtual router whose own interface somebody has removed; returns whether there was one.
+    pub(super) fn vmac_gone(&mut self, now: Moment, index: u32) -> bool {
+        let own = |instance: &Instance| instance.spec().vmac.is_some() && instance.home().index == index;
+        let id = self.instances.iter().find(|(_, instance)| own(instance)).map(|(id, _)| *id);
+        if let Some(id) = id {
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.lose_vmac(&mut self.edges);
+            }
+            self.stop_instance(now, id, "its interface was removed");
+        }
+        id.is_some()
+    }
+
+    /// Lets no packet in for the addresses of routers that don't accept any; the owner always does.
+    fn refuse_packets(&mut self) {
+        let refused: Vec<_> = self
+            .instances
+            .values()
+            .map(|instance| &instance.spec().router)
+            .filter(|router| !router.accept && router.priority != Priority::OWNER)
+            .flat_map(|router| router.addresses.clone())
+            .collect();
+        let table = format!("pgbaton-{}", self.settings.cluster.name);
+        if let Err(error) = self.edges.drop_packets(&table, &refused) {
+            let text = format!("packets to virtual IPs are taken although they shouldn't be: {error}");
+            self.edges.recorder.warn(&text);
+        }
     }
 
     fn stop_instance(&mut self, now: Moment, id: Id, why: &str) {
         if let Some(mut instance) = self.instances.remove(&id) {
-            instance.stop(now, id, why, &mut self.edges);
+            instance.stop(now, id, why, false, &mut self.edges);
         }
         if let Some(at) = self.armed.remove(&id) {
             self.due.remove(&(at, id));

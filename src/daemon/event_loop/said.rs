@@ -3,8 +3,10 @@
 use super::Loop;
 use crate::daemon::control::{Call, Request};
 use crate::daemon::instance::Instance;
+use crate::daemon::notify::Ran;
 use crate::host::clock;
 use crate::pg::status_row::NodeStatus;
+use crate::promotion::event::{Event, EventKind};
 use crate::promotion::supervisor::{Input, Phase, Supervisor};
 use crate::units::Moment;
 use crate::vrrp::types::State;
@@ -44,6 +46,14 @@ impl Loop {
         }
     }
 
+    /// Writes down how a program ended.
+    pub(super) fn notified(&mut self, ran: &Ran) {
+        let main = self.main().is_some_and(|main| main.spec().name == ran.name);
+        let text = if main { ran.text.clone() } else { format!("{}: {}", ran.name, ran.text) };
+        let kind = if ran.well { EventKind::Notified } else { EventKind::NotifyFailed };
+        self.edges.recorder.note(Event::new(kind, text).with("subject", ran.name.as_str()));
+    }
+
     fn stats(&self) -> Value {
         let instances: Vec<Value> = self.instances.values().map(Instance::stats).collect();
         let counters = self.main().map_or_else(|| json!({}), Instance::counters);
@@ -51,7 +61,7 @@ impl Loop {
     }
 
     fn status(&self) -> Value {
-        let name_of = |address| self.node.name_of(address);
+        let name_of = |address| self.node.name_of(self.senders.node_of(address));
         let vrrp = self.main().map(|main| {
             let config = main.router().config();
             json!({

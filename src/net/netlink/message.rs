@@ -166,7 +166,7 @@ fn address_message(index: u32, address: InterfaceAddress) -> AddressMessage {
     message
 }
 
-fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
+pub(super) fn serialize(message: RouteNetlinkMessage, flags: u16, sequence: u32) -> Vec<u8> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     header.sequence_number = sequence;
@@ -208,6 +208,7 @@ fn link(payload: &[u8]) -> Option<Link> {
         up: header.flags.contains(LinkFlags::Up),
         carrier: header.flags.contains(LinkFlags::LowerUp),
         kind: info.and_then(|info| attribute(info, libc::IFLA_INFO_KIND)).map(string),
+        alias: attribute(attributes, libc::IFLA_IFALIAS).map(string),
         mtu: mtu.map_or(0, u32::from_ne_bytes),
     })
 }

@@ -3,6 +3,7 @@
 //! Synchronous: the kernel answers a request before `send` returns, in microseconds. An address may be given
 //! a *lease* (a valid lifetime): the kernel then removes it by itself when nobody renews it.
 
+mod macvlan;
 mod message;
 mod monitor;
 
@@ -40,6 +41,8 @@ pub struct Link {
     pub carrier: bool,
     /// The kind of a virtual interface, `veth`, `bond`, `vlan`…; `None` for hardware.
     pub kind: Option<String>,
+    /// What a person or a program has written on it (`ip link set alias`).
+    pub alias: Option<String>,
     /// The largest packet in octets.
     pub mtu: u32,
 }

@@ -6,9 +6,11 @@
 //! call the same functions, so that what is explored is what runs.
 
 mod configuration;
+mod lease;
 mod register;
 
 pub use configuration::{Change, Configuration};
+pub use lease::Lease;
 pub use register::{Ask, Confirmed, Promise, PromiseState, Refusal, Register, Standing};
 
 use crate::pg::epoch::Term;

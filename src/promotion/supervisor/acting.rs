@@ -13,6 +13,7 @@ impl Supervisor {
                 self.standby_term = None;
                 self.silent_since = None;
                 self.farewell = None;
+                self.forget_proofs();
                 self.begin_heartbeats(now);
                 self.note(Event::new(EventKind::Serving, "serving: the primary and the virtual IP are here"));
                 self.orders.push_back(Order::Grant);

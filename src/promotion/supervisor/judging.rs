@@ -43,13 +43,22 @@ impl Supervisor {
         };
         let evidence = Evidence {
             vip: vip.map_or(VipProbe::Free, VipProbe::AnsweredBy),
-            proofs: self.farewell.map(|from| (self.name_of(from), Proof::Farewell)).into_iter().collect(),
+            proofs: self
+                .farewell
+                .map(|from| (self.name_of(from), Proof::Farewell))
+                .into_iter()
+                .chain(self.proofs.iter().cloned())
+                .collect(),
             ..Evidence::NONE
         };
         let verdicts = gates::evaluate(&view, peers, &self.config.policy, &evidence);
         if let Some(refusal) = verdicts.iter().find(|verdict| verdict.verdict == Verdict::Refuse) {
             let why = refusal.why.clone();
             let hint = refusal.hint.clone();
+            if self.fence_for_proof(peers, &verdicts) {
+                self.enter(Phase::Standby);
+                return;
+            }
             self.decide("refuse", format!("not promoting: {why}"), hint);
             self.enter(Phase::Standby);
             self.timer = Some(now + self.config.retry);

@@ -15,6 +15,7 @@
 //! until it is empty, then arm a timer with [`Supervisor::timer`].
 
 mod acting;
+mod fencing;
 mod judging;
 mod types;
 mod voting;
@@ -23,7 +24,7 @@ pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult, Rejoin, V
 
 use super::event::{Event, EventKind};
 use crate::pg::epoch::Term;
-use crate::pg::gates::{LocalView, PeerView};
+use crate::pg::gates::{LocalView, PeerView, Proof};
 use crate::units::{Mac, Moment};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -82,6 +83,7 @@ enum After {
 }
 
 /// The supervisor.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts; the state is the phase")]
 #[derive(Debug)]
 pub struct Supervisor {
     config: Config,
@@ -112,6 +114,10 @@ pub struct Supervisor {
     majority_at: Option<Moment>,
     /// Since when this standby has been without its primary.
     lost_since: Option<Moment>,
+    /// Who was proved dead since the adverts stopped, and who is being made so.
+    proofs: Vec<(String, Proof)>,
+    fencing: Vec<String>,
+    fenced_once: bool,
     /// Why the operator has paused the cluster; kept while the server can't be asked.
     paused: Option<String>,
     /// The newest term that any other node was seen to have data of.
@@ -148,6 +154,9 @@ impl Supervisor {
             heartbeat: None,
             majority_at: None,
             lost_since: None,
+            proofs: Vec::new(),
+            fencing: Vec::new(),
+            fenced_once: false,
             paused: None,
             newest_term: None,
             explain_due: None,
@@ -204,6 +213,7 @@ impl Supervisor {
             Input::Heard => {
                 self.silent_since = None;
                 self.farewell = None;
+                self.forget_proofs();
                 self.note(Event::new(EventKind::AdvertHeard, "adverts are heard again"));
                 if self.phase == Phase::Asking {
                     self.enter(Phase::Standby);
@@ -233,6 +243,7 @@ impl Supervisor {
             Input::VipProbed { round, mac } => self.vip_probed(now, round, mac),
             Input::PlanDone(result) => self.plan_done(now, result),
             Input::Rejoined(result) => self.rejoined(now, result),
+            Input::Fenced { node, result } => self.fence_ended(now, node, result),
             Input::Link { up } => self.link(now, up),
             Input::Resign => self.resign(),
             Input::Terminate => self.terminate(),
@@ -297,6 +308,9 @@ impl Supervisor {
                         format!("standby{timeline} that streams from nobody")
                     });
                     self.eligible(true);
+                    if self.config.votes.is_some() && self.config.electable {
+                        self.orders.push_back(Order::Prepare);
+                    }
                     if self.round.is_none() && self.newest_term.is_none() {
                         // Whether anybody's data is newer is what a node that comes back must know first.
                         self.ask_around(now, Purpose::Explain);

@@ -78,6 +78,7 @@ impl Node2 {
             isolation: (availability == Availability::Prefer).then(|| Duration::from_millis(200)),
             votes: None,
             rejoin: Rejoin::Manual,
+            fences: false,
         };
         Self { supervisor: Supervisor::new(config), orders: vec![], now: ms(1000), round: 0 }
     }

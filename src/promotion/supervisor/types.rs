@@ -1,7 +1,7 @@
 //! What goes into the supervisor and what comes out of it.
 
 use crate::pg::epoch::Term;
-use crate::pg::gates::{LocalView, PeerView, Policy};
+use crate::pg::gates::{LocalView, PeerView, Policy, Proof};
 use crate::promotion::event::Event;
 use crate::promotion::rules::Register;
 use crate::units::{Mac, Moment};
@@ -31,6 +31,8 @@ pub struct Config {
     pub votes: Option<Votes>,
     /// What becomes of this node when its data is of an older term.
     pub rejoin: Rejoin,
+    /// Whether a silent node can be fenced.
+    pub fences: bool,
 }
 
 /// How a cluster votes.
@@ -132,6 +134,13 @@ pub enum Input {
     },
     /// The plan in hand ended.
     PlanDone(PlanResult),
+    /// A fencing ended: the proof, or why there is none.
+    Fenced {
+        /// The node.
+        node: String,
+        /// What came of it.
+        result: Result<Proof, String>,
+    },
     /// The rejoin ended: what it came to, or why it failed.
     Rejoined(Result<String, String>),
     /// The carrier of the VRRP interface changed.
@@ -199,6 +208,8 @@ pub enum Order {
         /// The voters.
         nodes: Vec<String>,
     },
+    /// Have in place what a promotion of this standby would need.
+    Prepare,
     /// Settle what this node has promised, and go back to where it streamed from.
     Resume,
     /// Take what another voter's register tells.
@@ -207,6 +218,11 @@ pub enum Order {
         from: String,
         /// Its register.
         register: Box<Register>,
+    },
+    /// Make sure that these nodes are dead.
+    Fence {
+        /// The nodes.
+        nodes: Vec<String>,
     },
     /// Make this node a standby of the primary.
     Rejoin {

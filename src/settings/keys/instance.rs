@@ -1,6 +1,6 @@
 //! The tables that few need: further virtual routers, and the daemon as a process. Pure data.
 
-use super::{Default, Form, Key, Section};
+use super::{Default, Form, Key, Section, notify, track};
 
 /// A further virtual router, which only elects and moves its addresses.
 pub(super) const INSTANCE: Section = Section {
@@ -209,6 +209,45 @@ pub(super) const INSTANCE: Section = Section {
             doc: "What is done when somebody removes an address that this router holds: put it back and \
                   announce it, or leave the election until the configuration is read again (SIGHUP).",
         },
+        notify::ANY,
+        notify::MASTER,
+        notify::BACKUP,
+        notify::FAULT,
+        notify::STOP,
+        notify::TIMEOUT,
+        notify::USER,
+        track::INTERFACES,
+        track::SCRIPTS,
+        track::PROCESSES,
+        track::FILES,
+        Key {
+            name: "accept",
+            form: Form::Boolean,
+            default: Default::Value("true"),
+            example: "true",
+            doc: "Whether this router takes packets that are addressed to its virtual addresses while it is \
+                  Active. With false (RFC 9568, Accept_Mode) they are dropped by a table of nftables that ends \
+                  with the daemon, except for ARP and neighbour discovery; the owner of the addresses takes \
+                  them always. For routers, which only pass packets on.",
+        },
+        Key {
+            name: "vmac",
+            form: Form::Boolean,
+            default: Default::Value("false"),
+            example: "false",
+            doc: "Whether the addresses have the virtual router's own Ethernet address (00:00:5e:00:01:ID, or \
+                  00:00:5e:00:02:ID with IPv6) instead of the interface's, so that no neighbour has to learn \
+                  anything at a takeover. They are on an interface of their own then (a macvlan), which is \
+                  made and removed by the daemon; sysctls of the interface are set so that only the macvlan \
+                  answers for them.",
+        },
+        Key {
+            name: "vmac_interface",
+            form: Form::Text,
+            default: Default::Found("vrrp.ID, or vrrp6.ID with IPv6"),
+            example: "\"vrrp.52\"",
+            doc: "The name of that interface. Only with vmac.",
+        },
     ],
 };
 
@@ -240,6 +279,23 @@ pub(super) const DAEMON: Section = Section {
             example: "\"1s\"",
             doc: "How long that thread may compute in real time without ever waiting before the kernel \
                   ends the daemon; the leases then end too.",
+        },
+        Key {
+            name: "notify_fifo",
+            form: Form::Path,
+            default: Default::Found("none"),
+            example: "\"/run/pgbaton/notify.fifo\"",
+            doc: "A FIFO for the changes of state of all virtual routers and groups, in the lines of \
+                  keepalived's vrrp_notify_fifo. It is made if it is missing. What doesn't fit because nobody \
+                  reads is lost, and the log says so.",
+        },
+        Key {
+            name: "notify_priority_changes",
+            form: Form::Boolean,
+            default: Default::Value("false"),
+            example: "false",
+            doc: "Whether changes of a priority are written to the FIFO too, as MASTER_PRIORITY and \
+                  BACKUP_PRIORITY.",
         },
     ],
 };

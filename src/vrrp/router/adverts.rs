@@ -96,6 +96,7 @@ impl Router {
             self.timers.stop(Timer::Preempt);
         }
         if higher || !self.pushes_aside(now) {
+            self.listening.wants = false;
             if self.active_interval != advert.interval {
                 self.active_interval = advert.interval;
                 self.stats.interval_adopted += 1;
