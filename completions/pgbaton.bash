@@ -1,13 +1,3 @@
-_pgbaton_nodes() {
-    local config="${PGBATON_CONFIG:-/etc/pgbaton/pgbaton.toml}" word before=""
-    for word in "${COMP_WORDS[@]}"; do
-        [[ "$word" == "=" ]] && continue
-        [[ "$before" == "--config" ]] && config="$word"
-        before="$word"
-    done
-    [[ -r "$config" ]] && awk '/^[ \t]*\[/ { node = /^[ \t]*\[\[[ \t]*node[ \t]*\]\]/ } node && /^[ \t]*name[ \t]*=/ { sub(/^[^"\047]*["\047]/, ""); sub(/["\047].*/, ""); print }' "$config"
-}
-
 _pgbaton() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -35,6 +25,9 @@ _pgbaton() {
             pgbaton,generate)
                 cmd="pgbaton__subcmd__generate"
                 ;;
+            pgbaton,notify)
+                cmd="pgbaton__subcmd__notify"
+                ;;
             pgbaton,pg)
                 cmd="pgbaton__subcmd__pg"
                 ;;
@@ -44,29 +37,11 @@ _pgbaton() {
             pgbaton,vrrp)
                 cmd="pgbaton__subcmd__vrrp"
                 ;;
-            pgbaton__subcmd__cluster,check)
-                cmd="pgbaton__subcmd__cluster__subcmd__check"
-                ;;
-            pgbaton__subcmd__cluster,events)
-                cmd="pgbaton__subcmd__cluster__subcmd__events"
-                ;;
-            pgbaton__subcmd__cluster,init)
-                cmd="pgbaton__subcmd__cluster__subcmd__init"
-                ;;
-            pgbaton__subcmd__cluster,pause)
-                cmd="pgbaton__subcmd__cluster__subcmd__pause"
-                ;;
-            pgbaton__subcmd__cluster,resume)
-                cmd="pgbaton__subcmd__cluster__subcmd__resume"
-                ;;
             pgbaton__subcmd__cluster,status)
                 cmd="pgbaton__subcmd__cluster__subcmd__status"
                 ;;
-            pgbaton__subcmd__cluster,switchover)
-                cmd="pgbaton__subcmd__cluster__subcmd__switchover"
-                ;;
-            pgbaton__subcmd__cluster,timeline)
-                cmd="pgbaton__subcmd__cluster__subcmd__timeline"
+            pgbaton__subcmd__generate,ansible)
+                cmd="pgbaton__subcmd__generate__subcmd__ansible"
                 ;;
             pgbaton__subcmd__generate,completions)
                 cmd="pgbaton__subcmd__generate__subcmd__completions"
@@ -74,8 +49,17 @@ _pgbaton() {
             pgbaton__subcmd__generate,config)
                 cmd="pgbaton__subcmd__generate__subcmd__config"
                 ;;
+            pgbaton__subcmd__generate,keepalived)
+                cmd="pgbaton__subcmd__generate__subcmd__keepalived"
+                ;;
             pgbaton__subcmd__generate,man)
                 cmd="pgbaton__subcmd__generate__subcmd__man"
+                ;;
+            pgbaton__subcmd__generate,monitoring)
+                cmd="pgbaton__subcmd__generate__subcmd__monitoring"
+                ;;
+            pgbaton__subcmd__generate,systemd)
+                cmd="pgbaton__subcmd__generate__subcmd__systemd"
                 ;;
             pgbaton__subcmd__pg,fence)
                 cmd="pgbaton__subcmd__pg__subcmd__fence"
@@ -120,7 +104,7 @@ _pgbaton() {
 
     case "${cmd}" in
         pgbaton)
-            opts="-q -v -h -V --config --node --json --quiet --verbose --color --help --version vrrp vip pg cluster demo generate"
+            opts="-q -v -h -V --config --node --json --quiet --verbose --color --help --version vrrp vip pg cluster notify demo generate"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -142,7 +126,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -157,7 +141,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__cluster)
-            opts="-q -v -h --config --node --json --quiet --verbose --color --help status init check events timeline switchover pause resume"
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help status"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -179,228 +163,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__check)
-            opts="-q -v -h --fix --timeout --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__events)
-            opts="-a -f -q -v -h --peers --timeout --since --last --all --follow --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --since)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --last)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__init)
-            opts="-n -q -v -h --superuser --create --timeout --dry-run --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --superuser)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__pause)
-            opts="-n -q -v -h --reason --timeout --dry-run --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --reason)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__resume)
-            opts="-n -q -v -h --timeout --dry-run --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -415,7 +178,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__cluster__subcmd__status)
-            opts="-o -w -c -q -v -h --watch --timeout --format --output --warning --critical --config --node --json --quiet --verbose --color --help"
+            opts="-w -q -v -h --watch --timeout --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -425,101 +188,10 @@ _pgbaton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --timeout)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --format)
-                    COMPREPLY=($(compgen -W "human nagios prometheus" -- "${cur}"))
-                    return 0
-                    ;;
-                --output)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                -o)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --warning)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 -w)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --critical)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                -c)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__switchover)
-            opts="-n -q -v -h --to --timeout --dry-run --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --to)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -540,67 +212,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
-                    return 0
-                    ;;
-                --color)
-                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
-                    return 0
-                    ;;
-                *)
-                    COMPREPLY=()
-                    ;;
-            esac
-            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-            return 0
-            ;;
-        pgbaton__subcmd__cluster__subcmd__timeline)
-            opts="-l -q -v -h --peers --timeout --last --id --list --svg --config --node --json --quiet --verbose --color --help"
-            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
-                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
-                return 0
-            fi
-            case "${prev}" in
-                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --id)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
-                --svg)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --config)
-                    local oldifs
-                    if [ -n "${IFS+x}" ]; then
-                        oldifs="$IFS"
-                    fi
-                    IFS=$'\n'
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    if [ -n "${oldifs+x}" ]; then
-                        IFS="$oldifs"
-                    fi
-                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
-                        compopt -o filenames
-                    fi
-                    return 0
-                    ;;
-                --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -667,7 +279,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -682,7 +294,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__generate)
-            opts="-q -v -h --config --node --json --quiet --verbose --color --help man completions config"
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help man completions config keepalived systemd monitoring ansible"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -704,7 +316,44 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__generate__subcmd__ansible)
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -741,7 +390,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -778,7 +427,78 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__generate__subcmd__keepalived)
+            opts="-q -v -h --style --program --log --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --style)
+                    COMPREPLY=($(compgen -W "elector classic" -- "${cur}"))
+                    return 0
+                    ;;
+                --program)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --log)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -815,7 +535,156 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__generate__subcmd__monitoring)
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__generate__subcmd__systemd)
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__notify)
+            opts="-n -q -v -h --fifo --instance --marker --no-vip --log --once --dry-run --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --fifo)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --instance)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --marker)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -852,7 +721,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -919,7 +788,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -941,7 +810,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --timeline)
@@ -1013,7 +882,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1028,7 +897,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__pg__subcmd__promote)
-            opts="-D -h -p -U -d -n -q -v --data-directory --bin-directory --host --port --user --dbname --max-lag --max-silence --force --timeout --dry-run --help --config --node --json --quiet --verbose --color"
+            opts="-D -h -p -U -d -n -q -v --data-directory --bin-directory --host --port --user --dbname --max-lag --force --timeout --dry-run --help --config --node --json --quiet --verbose --color"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1091,12 +960,8 @@ _pgbaton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                --max-silence)
-                    COMPREPLY=($(compgen -f "${cur}"))
-                    return 0
-                    ;;
                 --force)
-                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused needs-check lag last-contact peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused lag peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1119,7 +984,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1141,7 +1006,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --method)
@@ -1248,7 +1113,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1285,7 +1150,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1330,7 +1195,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1375,7 +1240,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1432,7 +1297,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1469,7 +1334,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1506,7 +1371,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1547,7 +1412,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1592,7 +1457,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1637,7 +1502,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1678,7 +1543,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --color)

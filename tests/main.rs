@@ -12,6 +12,7 @@
     reason = "a test fails by panicking, its helpers too; and it is no library"
 )]
 
+mod ansible;
 mod arch;
 mod chaos;
 mod cli;
@@ -24,6 +25,7 @@ mod keepalived;
 mod majors;
 mod net;
 mod netns;
+mod packages;
 mod pg;
 mod promotion;
 mod rebuild;

@@ -201,6 +201,17 @@ Examples:
   Draw both sides of the failover that began term 3, as a picture for the report
     pgbaton cluster timeline --id 3 --peers --svg failover.svg";
 
+pub(super) const NOTIFY: &str = "\
+Examples:
+  Say in a shell what keepalived would say, and see what would be done
+    pgbaton notify master --once --dry-run
+  Use it as the notify script of keepalived.conf, which appends four words
+    pgbaton notify --marker 127.112.0.51
+  Use it for notify_fault
+    pgbaton notify --marker 127.112.0.51 fault
+  Use it as the notify_fifo_script, to which the path is appended
+    pgbaton notify --marker 127.112.0.51 --fifo";
+
 pub(super) const DEMO: &str = "\
 Examples:
   Two hosts, and the power of the primary's fails
@@ -216,6 +227,38 @@ pub(super) const GENERATE: &str = "\
 Examples:
   Start a configuration
     pgbaton generate config > /etc/pgbaton/pgbaton.toml";
+
+pub(super) const GENERATE_KEEPALIVED: &str = "\
+Examples:
+  Write the configuration of this node
+    pgbaton generate keepalived > /etc/keepalived/keepalived.conf
+  Check it as keepalived does
+    keepalived -t -f /etc/keepalived/keepalived.conf
+  Let keepalived move the virtual IP itself
+    pgbaton generate keepalived --style classic --node node1";
+
+pub(super) const GENERATE_SYSTEMD: &str = "\
+Examples:
+  Print the unit of the daemon
+    pgbaton generate systemd
+  Write all files, and look at them before they are installed
+    pgbaton generate systemd ./units
+    systemd-analyze verify ./units/pgbaton.service";
+
+pub(super) const GENERATE_MONITORING: &str = "\
+Examples:
+  Write the examples
+    pgbaton generate monitoring ./monitoring
+  Check the alert rules, and test them
+    promtool check rules ./monitoring/pgbaton-alerts.yml
+    promtool test rules ./monitoring/pgbaton-alerts-test.yml";
+
+pub(super) const GENERATE_ANSIBLE: &str = "\
+Examples:
+  Write the example
+    pgbaton generate ansible ./ansible
+  See what building the cluster would change
+    cd ansible; ansible-playbook build.yml --check --diff";
 
 pub(super) const GENERATE_MAN: &str = "\
 Examples:

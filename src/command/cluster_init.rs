@@ -327,7 +327,7 @@ fn password_file(postgres: &PostgresSettings) -> Result<PathBuf> {
 fn host_based_file(postgres: &PostgresSettings) -> Option<PathBuf> {
     let data = DataDirectory::open(&postgres.data_directory).ok();
     let beside = data.as_ref().and_then(|data| {
-        let start = Start::detect(None, &postgres.data_directory, data.version());
+        let start = Start::detect(None, &postgres.data_directory, data.version(), None);
         start.config_file().and_then(Path::parent).map(|folder| folder.join("pg_hba.conf"))
     });
     beside

@@ -13,6 +13,7 @@ mod demo;
 mod finish;
 mod flight_records;
 pub mod generate;
+mod notify;
 mod pg_fence;
 mod pg_fetch_history;
 mod pg_promote;
@@ -50,6 +51,7 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Cluster(ClusterCommand::Init(args)) => cluster_init::run(globals, args, out),
         Command::Cluster(ClusterCommand::Events(args)) => cluster_events::run(globals, args, out),
         Command::Cluster(ClusterCommand::Timeline(args)) => cluster_timeline::run(globals, args, out),
+        Command::Notify(args) => notify::run(globals, args, out),
         Command::Cluster(ClusterCommand::Switchover(args)) => cluster_switchover::run(globals, args, out),
         Command::Cluster(ClusterCommand::Pause(args)) => cluster_pause::pause(globals, args, out),
         Command::Cluster(ClusterCommand::Resume(args)) => cluster_pause::resume(globals, args, out),
@@ -58,6 +60,10 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),
         Command::Generate(GenerateCommand::Completions(target)) => generate::completions(target, out),
         Command::Generate(GenerateCommand::Config) => generate::config(out),
+        Command::Generate(GenerateCommand::Keepalived(args)) => generate::keepalived(globals, args, out),
+        Command::Generate(GenerateCommand::Systemd(args)) => generate::systemd(globals, args, out),
+        Command::Generate(GenerateCommand::Monitoring(args)) => generate::monitoring(args, out),
+        Command::Generate(GenerateCommand::Ansible(args)) => generate::ansible(args, out),
     }
 }
 

@@ -55,6 +55,8 @@ pub enum Rights {
     Postgres,
     /// Account `postgres` with `CAP_NET_ADMIN` and `CAP_NET_RAW`, as the daemon's unit grants them.
     Daemon,
+    /// Root, as the init system starts what isn't told otherwise.
+    Root,
 }
 
 /// A host of the lab.
@@ -177,9 +179,15 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors);
-        let mut spawn = Spawn::new(command).user(user.uid.as_raw(), user.gid.as_raw()).new_session();
-        if rights == Rights::Daemon {
-            spawn = spawn.capabilities(&[Needs::NetAdmin, Needs::NetRaw]);
+        let mut spawn = Spawn::new(command).new_session();
+        match rights {
+            Rights::Root => {}
+            Rights::Postgres => spawn = spawn.user(user.uid.as_raw(), user.gid.as_raw()),
+            Rights::Daemon => {
+                spawn = spawn
+                    .user(user.uid.as_raw(), user.gid.as_raw())
+                    .capabilities(&[Needs::NetAdmin, Needs::NetRaw]);
+            }
         }
         // The child is born in the namespaces of the thread that starts it.
         self.namespace.inside(|| {

@@ -15,6 +15,7 @@
 )]
 
 mod engine;
+mod keepalived;
 mod peer;
 
 use pgbaton::cli::Fault;
@@ -38,7 +39,7 @@ fn main() {
         text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{flag} takes a number")))
     };
     let rounds = number("--rounds", 5);
-    let only: Vec<&str> = ["process", "engine", "failover"]
+    let only: Vec<&str> = ["process", "engine", "failover", "keepalived"]
         .into_iter()
         .filter(|part| words.iter().any(|word| word == part))
         .collect();
@@ -54,6 +55,10 @@ fn main() {
     }
     if wanted("failover") {
         failovers(rounds);
+    }
+    if wanted("keepalived") {
+        keepalived::outages(rounds);
+        drop(std::fs::remove_dir_all(Path::new("/var/lib/pgbaton-bench")));
     }
 }
 

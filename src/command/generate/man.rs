@@ -27,6 +27,7 @@ pub fn pages() -> Vec<Document> {
     }
     pages.push(("pgbaton.toml.5".to_owned(), configuration()));
     pages.push(("pgbaton-json.7".to_owned(), super::documents::page()));
+    pages.extend(super::pages::pages());
     pages.push(("pgbaton-protocol.7".to_owned(), super::protocol::page()));
     pages
 }
@@ -119,6 +120,7 @@ fn program(root: &Command, verbs: &[Verb<'_>]) -> String {
     let mut see: Vec<String> = verbs.iter().map(Verb::page).map(|name| reference(&name, 8)).collect();
     see.push(reference("pgbaton.toml", 5));
     see.push(reference("pgbaton-json", 7));
+    see.extend(["pgbaton-guide", "pgbaton-runbook"].map(|name| reference(name, 7)));
     see.push(reference("pgbaton-protocol", 7));
     page.raw(&see.join(",\n"));
     page.finish()
