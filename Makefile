@@ -29,7 +29,7 @@ define install
 	fi
 endef
 
-.PHONY: help build demo test majors lint bench docs install clean model
+.PHONY: help build static demo test majors lint fuzz bench docs install clean model
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,12 @@ help: ## list the targets
 build: ## build the release binary
 	$(call install,$(BUILD_PACKAGES))
 	$(CARGO) build --release
+
+static: ## build a release binary that needs no shared library at all
+	$(call install,$(BUILD_PACKAGES))
+	@mkdir -p target/archives && ln -sf "$$(pkg-config --variable=libdir zlib)/libz.a" target/archives/
+	$(CARGO) rustc --release --bin pgbaton -- -C target-feature=+crt-static -L native=$(CURDIR)/target/archives
+	@ldd $(BIN) 2>&1 | grep -q 'statically linked' || { echo "$(BIN) still needs shared libraries" >&2; exit 1; }
 
 demo: ## a whole cluster in network namespaces, a real failover, and its picture (as root)
 	$(call install,$(BUILD_PACKAGES) $(DEMO_PACKAGES))
@@ -56,6 +62,12 @@ lint: ## formatting and lints, warnings are errors
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --quiet -- -D warnings
+
+FUZZ_ROUNDS ?= 300000
+fuzz: ## look for inputs that harm a decoder: FUZZ_ROUNDS mutations for each, from a new seed
+	$(call install,$(BUILD_PACKAGES))
+	PGBATON_FUZZ_SEED=$$((RANDOM * 32768 + RANDOM)) PGBATON_FUZZ_ROUNDS=$(FUZZ_ROUNDS) \
+	  $(CARGO) test --test integration fuzz:: -- --nocapture
 
 bench: ## the figures: outages, stages, start-up times, memory (as root; takes minutes)
 	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))

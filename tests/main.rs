@@ -16,6 +16,7 @@ mod arch;
 mod cli;
 mod configs;
 mod docs;
+mod fuzz;
 mod golden;
 mod keepalived;
 mod majors;

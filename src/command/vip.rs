@@ -43,7 +43,10 @@ pub(super) fn up(globals: &Globals, args: &VipUp, out: &Out) -> Result<()> {
     if plan.changes() {
         caps::require_net_raw()?;
     }
-    finish::apply(out, &plan, &mut World::new(), Deadline::after(PATIENCE))
+    let mut world = World::new();
+    let done = finish::apply(out, &plan, &mut world, Deadline::after(PATIENCE));
+    world.leave();
+    done
 }
 
 /// `vip down`: remove.

@@ -34,6 +34,13 @@ pub enum Request {
     Resign,
 }
 
+impl Request {
+    /// Reads the line that asks.
+    pub fn parse(line: &str) -> serde_json::Result<Self> {
+        serde_json::from_str::<Envelope>(line).map(|envelope| envelope.request)
+    }
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Envelope {
@@ -112,8 +119,8 @@ fn serve(stream: &UnixStream, tell: &(dyn Fn(Call) -> bool + Send + Sync)) -> st
     stream.set_write_timeout(Some(CALLER_PATIENCE))?;
     let mut line = String::new();
     BufReader::new(stream).take(LONGEST_REQUEST).read_line(&mut line)?;
-    let answer = match serde_json::from_str::<Envelope>(&line) {
-        Ok(Envelope { request }) => {
+    let answer = match Request::parse(&line) {
+        Ok(request) => {
             let (answer, answered) = channel();
             if tell(Call { request, answer }) {
                 answered.recv_timeout(LONGEST_WORK).unwrap_or_else(|_| failure("the daemon didn't answer"))

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod files;
+pub mod handoff;
 pub mod lock;
 pub mod process;
 pub mod sdnotify;

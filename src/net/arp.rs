@@ -140,7 +140,11 @@ impl ArpSocket {
     ///
     /// Silence is not proof that nobody has it: a host may be unreachable just now.
     pub fn probe(&self, ip: Ipv4Addr, own_mac: Mac, wait: Deadline) -> Result<Option<Mac>> {
-        ask(self.as_fd(), wait, || self.send_probe(ip), || self.read_claim(ip, own_mac))
+        let answer = ask(self.as_fd(), wait, || self.send_probe(ip), || self.read_claim(ip, own_mac));
+        // What comes after the question is no answer to it, nor to the next one.
+        self.packets.set_filter(&filter(None))?;
+        self.read_claim(ip, own_mac)?;
+        answer
     }
 
     fn emit(&self, form: ArpForm, mac: Mac, ip: Ipv4Addr) -> Result<()> {

@@ -10,6 +10,7 @@ use crate::net::netlink::{Address, AddressOptions, Change, Link, Netlink};
 use crate::units::{InterfaceAddress, Mac};
 use std::fs;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 
 /// What is known of a virtual IP on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,12 +143,40 @@ impl Announcer {
         Ok(Self { vip, socket, router })
     }
 
+    /// Opens the socket so that it can also ask for the address first: one socket to open, and to close.
+    pub fn open_asking(link: &Link, vip: InterfaceAddress) -> Result<Self> {
+        match vip.address() {
+            IpAddr::V4(ip) => {
+                Ok(Self { vip: IpAddr::V4(ip), socket: Announce::Arp(ArpSocket::open(link)?), router: false })
+            }
+            IpAddr::V6(_) => Self::open(link, vip),
+        }
+    }
+
+    /// Asks the network whether another host has the address. Only IPv4 is asked for: the kernel's own duplicate
+    /// detection covers the other family.
+    pub fn probe(&self, wait: Deadline) -> Result<Option<Mac>> {
+        match (&self.socket, self.vip) {
+            (Announce::Arp(socket), IpAddr::V4(ip)) => socket.probe(ip, socket.mac(), wait),
+            _ => Ok(None),
+        }
+    }
+
     /// Sends the announcement once.
     pub fn announce(&self) -> Result<()> {
         match (&self.socket, self.vip) {
             (Announce::Arp(socket), IpAddr::V4(ip)) => socket.announce(ip, socket.mac()),
             (Announce::Ndp(socket), IpAddr::V6(ip)) => socket.announce(ip, socket.mac(), self.router),
             _ => Err(Error::failed("the announcer has a socket of the wrong family")),
+        }
+    }
+}
+
+impl AsFd for Announcer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Announce::Arp(socket) => socket.as_fd(),
+            Announce::Ndp(socket) => socket.as_fd(),
         }
     }
 }

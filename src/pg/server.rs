@@ -514,20 +514,29 @@ impl StopMode {
 
 /// The lines of `postmaster.pid`; see `miscadmin.h` of the server for their order.
 #[derive(Debug, PartialEq, Eq)]
-struct PidFile {
-    pid: u32,
-    started_at: u64,
-    port: u16,
-    socket_dir: Option<PathBuf>,
-    status: PostmasterStatus,
+pub struct PidFile {
+    /// The process that wrote it.
+    pub pid: u32,
+    /// When it was started, 0 when that isn't written yet.
+    pub started_at: u64,
+    /// Its port, 0 when that isn't written yet.
+    pub port: u16,
+    /// The first folder of a Unix socket.
+    pub socket_dir: Option<PathBuf>,
+    /// The last line.
+    pub status: PostmasterStatus,
 }
 
 impl PidFile {
     /// Reads what is there: the server writes the file in several steps.
-    fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut lines = text.lines().map(str::trim);
         // Negative for a single-user server.
-        let pid = lines.next()?.trim_start_matches('-').parse().ok()?;
+        let pid: u32 = lines.next()?.trim_start_matches('-').parse().ok()?;
+        // Not a number that a signal would reach a group of processes by, or that the kernel never gives.
+        if pid == 0 || i32::try_from(pid).is_err() {
+            return None;
+        }
         let _folder = lines.next();
         let started_at = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);
         let port = lines.next().and_then(|line| line.parse().ok()).unwrap_or(0);

@@ -9,7 +9,7 @@ use super::step::{Intent, Step};
 use super::{Need, Plan};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{self, Deadline};
-use crate::net::arp::ArpSocket;
+use crate::host::handoff;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
 use crate::net::vip::Announcer;
 use crate::output::report::{StepReport, StepStatus};
@@ -22,6 +22,7 @@ use crate::pg::setting;
 use crate::rebuild::work::Work;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
+use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 /// How long a session with the local server may take when a candidacy is given up.
@@ -157,13 +158,19 @@ impl World {
         let position = if let Some(position) = known {
             position
         } else {
-            self.announcers.push((link.clone(), vip, Announcer::open(link, vip)?));
+            self.announcers.push((link.clone(), vip, Announcer::open_asking(link, vip)?));
             self.announcers.len() - 1
         };
         self.announcers
             .get(position)
             .map(|(_, _, announcer)| announcer)
             .ok_or_else(|| Error::failed("the announcer is gone"))
+    }
+
+    /// Gives up the handles at the end of a verb, without waiting for the kernel.
+    pub fn leave(self) {
+        let slow: Vec<_> = self.announcers.iter().map(|(_, _, announcer)| announcer.as_fd()).collect();
+        handoff::leave(&slow);
     }
 
     /// Carries out one step.
@@ -345,10 +352,10 @@ impl World {
 
     fn probe(&mut self, vip: InterfaceAddress, interface: &str, until: Deadline) -> Result<Applied> {
         let link = self.link(interface)?;
-        let (std::net::IpAddr::V4(address), Some(mac)) = (vip.address(), link.mac) else {
+        if vip.address().is_ipv6() || link.mac.is_none() {
             return Ok(Applied::unchanged("the kernel's own duplicate detection covers it"));
-        };
-        match ArpSocket::open(&link)?.probe(address, mac, until)? {
+        }
+        match self.announcer(&link, vip)?.probe(until)? {
             None => Ok(Applied::unchanged("nobody answers")),
             Some(owner) => Err(taken(vip, interface, &owner.to_string())),
         }

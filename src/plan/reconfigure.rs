@@ -58,6 +58,9 @@ pub fn reconfigure(
         Change::Loosening => {
             vote::set_names(session, &current.names(), deadline)?;
             record(session, &wanted)?;
+            // Proved under the old names and on record here before the looser ones let anything through.
+            acknowledged(session, &current, deadline)?;
+            vote::record(session, &wanted, deadline)?;
             vote::set_names(session, &wanted.names(), deadline)?;
         }
         Change::Neither => {

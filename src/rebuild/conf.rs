@@ -15,18 +15,20 @@ impl ConnInfo {
     pub fn parse(text: &str) -> Option<Self> {
         let mut pairs = Vec::new();
         let mut chars = text.chars().peekable();
+        // The white space of C's isspace, which is what libpq looks for.
+        let blank = |c: &char| matches!(c, ' ' | '\t' | '\n' | '\r' | '\x0b' | '\x0c');
         loop {
-            while chars.next_if(|c| c.is_whitespace()).is_some() {}
+            while chars.next_if(blank).is_some() {}
             if chars.peek().is_none() {
                 return Some(Self(pairs));
             }
             let mut name = String::new();
-            while let Some(c) = chars.next_if(|c| *c != '=' && !c.is_whitespace()) {
+            while let Some(c) = chars.next_if(|c| *c != '=' && !blank(c)) {
                 name.push(c);
             }
-            while chars.next_if(|c| c.is_whitespace()).is_some() {}
+            while chars.next_if(blank).is_some() {}
             chars.next_if_eq(&'=')?;
-            while chars.next_if(|c| c.is_whitespace()).is_some() {}
+            while chars.next_if(blank).is_some() {}
             let quoted = chars.next_if_eq(&'\'').is_some();
             let mut value = String::new();
             loop {
@@ -35,7 +37,7 @@ impl ConnInfo {
                     None => break,
                     Some('\\') => value.extend(chars.next()),
                     Some('\'') if quoted => break,
-                    Some(c) if c.is_whitespace() && !quoted => break,
+                    Some(c) if blank(&c) && !quoted => break,
                     Some(c) => value.push(c),
                 }
             }
@@ -48,11 +50,18 @@ impl ConnInfo {
         self.0.iter().rev().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
     }
 
-    /// Sets a keyword, in the place it had.
+    /// Sets a keyword, in the place where it was first; of a keyword that stands there twice, the last one counts.
     pub fn set(&mut self, name: &str, value: &str) {
-        match self.0.iter_mut().find(|(own, _)| own == name) {
-            Some((_, own)) => value.clone_into(own),
-            None => self.0.push((name.to_owned(), value.to_owned())),
+        let mut there = false;
+        self.0.retain_mut(|(own, old)| {
+            if own != name {
+                return true;
+            }
+            value.clone_into(old);
+            !std::mem::replace(&mut there, true)
+        });
+        if !there {
+            self.0.push((name.to_owned(), value.to_owned()));
         }
     }
 
@@ -93,7 +102,9 @@ pub fn with_settings(text: &str, settings: &[(&str, String)]) -> String {
     let named = |line: &&str| {
         split(line).is_some_and(|(own, _)| settings.iter().any(|(name, _)| own.eq_ignore_ascii_case(name)))
     };
-    let mut out: String = text.lines().filter(|line| !named(line)).flat_map(|line| [line, "\n"]).collect();
+    // A file that was edited elsewhere may end its lines with carriage returns, which are blanks to the server.
+    let lines = text.lines().map(|line| line.trim_end_matches('\r'));
+    let mut out: String = lines.filter(|line| !named(line)).flat_map(|line| [line, "\n"]).collect();
     for (name, value) in settings {
         out.push_str(name);
         out.push_str(" = '");

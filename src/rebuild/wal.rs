@@ -21,12 +21,16 @@ pub fn named_segment(timeline: Timeline, number: u64, size: u64) -> String {
     format!("{:08X}{high:08X}{low:08X}", timeline.get())
 }
 
-/// Returns the timeline and the number of the segment with this file name.
+/// Returns the timeline and the number of the segment with this file name; `None` for a name that no segment of this
+/// size has.
 pub fn parse_segment(name: &str, size: u64) -> Option<(Timeline, u64)> {
     let timeline = Timeline::of_wal_file(name)?;
     let high = u64::from_str_radix(name.get(8..16)?, 16).ok()?;
     let low = u64::from_str_radix(name.get(16..24)?, 16).ok()?;
     let per_id = 0x1_0000_0000_u64.checked_div(size)?;
+    if low >= per_id {
+        return None;
+    }
     Some((timeline, high.checked_mul(per_id)?.checked_add(low)?))
 }
 

@@ -211,7 +211,7 @@ impl Check {
         let instances = self.instances(raw.instance, &others, &trackers);
         let groups = self.groups(raw.group, &instances);
         let daemon = self.daemon(raw.daemon);
-        let guard = self.guard(raw.guard);
+        let guard = self.guard(raw.guard, vrrp.advert_interval);
         let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
         let replication = self.replication(raw.replication, &roles);
         let ssh = self.ssh(raw.ssh);
@@ -503,7 +503,7 @@ impl Check {
         (self.problems.len() == before).then_some((directory, postgres))
     }
 
-    fn guard(&mut self, raw: RawGuard) -> GuardSettings {
+    fn guard(&mut self, raw: RawGuard, advert_interval: std::time::Duration) -> GuardSettings {
         let defaults = GuardSettings::default();
         let place = raw.fence.as_ref().map(Spanned::span);
         let fence = self
@@ -525,7 +525,9 @@ impl Check {
             availability: self
                 .word("guard", "availability", raw.availability, &[Availability::Hold, Availability::Prefer])
                 .unwrap_or(defaults.availability),
-            ask_timeout: self.above_zero("ask_timeout", raw.ask_timeout).unwrap_or(defaults.ask_timeout),
+            ask_timeout: self
+                .above_zero("ask_timeout", raw.ask_timeout)
+                .unwrap_or_else(|| GuardSettings::default_ask_timeout(advert_interval)),
             max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
             max_silence: self.above_zero("max_silence", raw.max_silence),
             fence,

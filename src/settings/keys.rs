@@ -383,7 +383,7 @@ pub const SECTIONS: &[Section] = &[
             Key {
                 name: "ask_timeout",
                 form: Form::Duration,
-                default: Default::Value("\"200ms\""),
+                default: Default::Found("two advert intervals, but 50ms to 200ms"),
                 example: "\"200ms\"",
                 doc: "How long a failover waits for the answer of another node.",
             },

@@ -285,13 +285,22 @@ impl Default for GuardSettings {
     fn default() -> Self {
         Self {
             availability: Availability::Hold,
-            ask_timeout: Duration::from_millis(200),
+            ask_timeout: Self::default_ask_timeout(VrrpSettings::default().advert_interval),
             max_lag: None,
             max_silence: None,
             fence: Fence::None,
             fence_command: None,
             fence_timeout: Duration::from_secs(15),
         }
+    }
+}
+
+impl GuardSettings {
+    /// Returns how long the others have to answer when nothing else is said: two advert intervals, because the
+    /// question goes out with the first suspicion (after one and a half) and the down interval is over after a
+    /// good three; but no less than a busy server needs, and no longer than anybody alive does.
+    pub fn default_ask_timeout(advert_interval: Duration) -> Duration {
+        (advert_interval * 2).clamp(Duration::from_millis(50), Duration::from_millis(200))
     }
 }
 

@@ -222,6 +222,18 @@ fn a_named_pipe_does_not_make_the_reader_wait() {
     assert!(error.message().ends_with("isn't a regular file"), "{error}");
 }
 
+#[test]
+fn the_others_have_two_advert_intervals_to_answer_within_bounds() {
+    let ask_timeout = |lines: &str| {
+        let text = format!("{SMALL}\n{lines}");
+        Settings::from_toml(&text, "f").unwrap().guard.ask_timeout.as_millis()
+    };
+    for (interval, expected) in [("10ms", 50), ("60ms", 120), ("100ms", 200), ("1s", 200)] {
+        assert_eq!(ask_timeout(&format!("[vrrp]\nadvert_interval = \"{interval}\"")), expected);
+    }
+    assert_eq!(ask_timeout("[guard]\nask_timeout = \"3s\""), 3000);
+}
+
 proptest! {
     #[test]
     fn no_text_makes_the_reader_panic(text in ".{0,200}") {

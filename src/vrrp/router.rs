@@ -18,6 +18,7 @@ pub use super::config::{AnnounceSchedule, Config, ConfigError, Election};
 pub use super::event::{AskReason, Difference, Event, Heard, Output, Reason, Resign, Rival, Round};
 
 mod adverts;
+mod digest;
 mod rivals;
 
 use self::rivals::RivalTable;

@@ -1,7 +1,8 @@
 //! `make bench`: the figures of the README and the design, measured on this machine, now.
 //!
 //! Everything is printed as stage times, or as a ratio to a floor or a peer that is measured in the same run;
-//! nothing is asserted. `cargo bench -- --rounds 10` takes more rounds, `-- failover` or `-- process` one part.
+//! nothing is asserted. `cargo bench -- --rounds 10` takes more rounds, `--seconds 10` shorter windows, and `failover`,
+//! `engine` or `process` one part.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -12,6 +13,8 @@
     clippy::indexing_slicing,
     reason = "a program for developers: it prints, and stops when something is missing"
 )]
+
+mod engine;
 
 use pgbaton::cli::Fault;
 use pgbaton::demo::lab::{Lab, LabOptions};
@@ -29,19 +32,24 @@ const BINARY: &str = env!("CARGO_BIN_EXE_pgbaton");
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let rounds = words
-        .iter()
-        .position(|word| word == "--rounds")
-        .and_then(|at| words.get(at + 1))
-        .map_or(5, |text| text.parse().expect("--rounds takes a number"));
-    let only: Vec<&str> =
-        ["process", "failover"].into_iter().filter(|part| words.iter().any(|word| word == part)).collect();
+    let number = |flag: &str, default: usize| {
+        let text = words.iter().position(|word| word == flag).and_then(|at| words.get(at + 1));
+        text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{flag} takes a number")))
+    };
+    let rounds = number("--rounds", 5);
+    let only: Vec<&str> = ["process", "engine", "failover"]
+        .into_iter()
+        .filter(|part| words.iter().any(|word| word == part))
+        .collect();
     let wanted = |part| only.is_empty() || only.contains(&part);
     assert!(rustix_is_root(), "the figures need root: sudo make bench");
     println!("pgbaton {}, {rounds} rounds each; machine: {}", env!("CARGO_PKG_VERSION"), machine());
     if wanted("process") {
         processes(rounds.max(20));
         memory();
+    }
+    if wanted("engine") {
+        engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"));
     }
     if wanted("failover") {
         failovers(rounds);

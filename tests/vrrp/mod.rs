@@ -10,6 +10,7 @@
 )]
 
 mod conformance;
+mod exhaustive;
 mod groups;
 mod guarded;
 mod simulation;

@@ -1,6 +1,6 @@
 //! Networks of routers in virtual time, thousands of histories, each from its seed.
 //!
-//! A failure prints its seed, and the same seed is the same history.
+//! A failure prints its seed, and the same seed is the same history. `PGBATON_SEEDS=20` tries twenty times as many.
 
 use super::{INTERVAL, config, config_v2, guarded, ip, ms};
 use pgbaton::vrrp::router::{Config, Event, Reason, Resign, Router};
@@ -84,6 +84,12 @@ fn trouble(sim: &mut Sim, nodes: usize) {
     }
 }
 
+/// Returns this many seeds, or a multiple of it.
+fn seeds(count: u64) -> std::ops::Range<u64> {
+    let times = std::env::var("PGBATON_SEEDS").map_or(1, |text| text.parse().unwrap());
+    0..count * times
+}
+
 /// Ends all trouble, including what was done to routers on purpose.
 fn end_trouble(sim: &mut Sim, nodes: usize) {
     sim.calm();
@@ -121,7 +127,7 @@ fn one_active_after_trouble(seed: u64) {
 
 #[test]
 fn after_any_trouble_and_a_quiet_spell_there_is_one_active_router_and_it_stays() {
-    for seed in 0..3000 {
+    for seed in seeds(3000) {
         one_active_after_trouble(seed);
     }
 }
@@ -137,7 +143,7 @@ proptest! {
 
 #[test]
 fn each_side_of_a_partition_has_one_active_router_and_the_healed_network_too() {
-    for seed in 0..1000 {
+    for seed in seeds(1000) {
         let (mut sim, nodes) = random_network(seed);
         sim.run(ms(500) + SETTLED + SETTLED);
         let side: Vec<_> = (0..nodes).filter(|_| sim.random().chance(500)).collect();
@@ -160,7 +166,7 @@ fn each_side_of_a_partition_has_one_active_router_and_the_healed_network_too() {
 #[test]
 fn without_a_cause_nothing_changes() {
     // Delays below a third of an interval and no loss: the first election is the only one.
-    for seed in 0..500 {
+    for seed in seeds(500) {
         let mut sim = Sim::new(seed);
         sim.weather = Weather {
             duplicates: 300,
@@ -184,7 +190,7 @@ fn without_a_cause_nothing_changes() {
 
 #[test]
 fn the_highest_priority_then_the_highest_address_is_active_in_the_end() {
-    for seed in 0..1000 {
+    for seed in seeds(1000) {
         let mut sim = Sim::new(seed);
         sim.weather = random_weather(sim.random());
         let priorities: Vec<u8> = (0..4).map(|_| 99 + u8::try_from(sim.random().below(4)).unwrap()).collect();
@@ -202,7 +208,7 @@ fn the_highest_priority_then_the_highest_address_is_active_in_the_end() {
 
 #[test]
 fn equal_priorities_settle_on_the_higher_address() {
-    for seed in 0..200 {
+    for seed in seeds(200) {
         let mut sim = Sim::new(seed);
         let ours = config(1, 100);
         let theirs = config(2, 100);
@@ -253,7 +259,7 @@ fn a_crash_is_noticed_after_the_down_interval_and_a_shutdown_after_the_skew() {
 
 #[test]
 fn one_who_was_frozen_says_so_before_it_sends_anything() {
-    for seed in 0..500 {
+    for seed in seeds(500) {
         let mut sim = Sim::new(seed);
         let high = sim.add(config(1, 200)).unwrap();
         sim.add(config(2, 100)).unwrap();
@@ -277,7 +283,7 @@ fn one_who_was_frozen_says_so_before_it_sends_anything() {
 
 #[test]
 fn a_backup_that_was_frozen_takes_nothing_over() {
-    for seed in 0..500 {
+    for seed in seeds(500) {
         let mut sim = Sim::new(seed);
         let active = sim.add(config(1, 200)).unwrap();
         let backup = sim.add(config(2, 100)).unwrap();
@@ -294,7 +300,7 @@ fn a_backup_that_was_frozen_takes_nothing_over() {
 
 #[test]
 fn a_guarded_router_is_never_active_without_a_grant() {
-    for seed in 0..2000 {
+    for seed in seeds(2000) {
         let mut sim = Sim::new(seed);
         for host in 1..=3 {
             let priority = [100, 255, 254][usize::try_from(sim.random().below(3)).unwrap()];
@@ -324,7 +330,7 @@ fn a_guarded_router_is_never_active_without_a_grant() {
 
 #[test]
 fn a_guarded_router_keeps_asking_as_long_as_nobody_is_active() {
-    for seed in 0..300 {
+    for seed in seeds(300) {
         let mut sim = Sim::new(seed);
         sim.weather = random_weather(sim.random());
         for host in 1..=2 {

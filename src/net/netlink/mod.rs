@@ -7,7 +7,7 @@ mod macvlan;
 mod message;
 mod monitor;
 
-pub use monitor::{Monitor, NetEvent};
+pub use monitor::{Monitor, NetEvent, decode};
 
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;

@@ -66,7 +66,7 @@ impl Monitor {
             match self.socket.recv_from(&mut self.buffer.as_mut_slice(), 0) {
                 Ok((length, sender)) if sender.port_number() == 0 => {
                     let datagram = self.buffer.get(..length).unwrap_or_default();
-                    events.extend(message::messages(datagram).filter_map(|m| event(m.content())));
+                    events.extend(decode(datagram));
                 }
                 // Someone else's datagram: only the kernel is believed.
                 Ok(_) => {}
@@ -84,6 +84,11 @@ impl AsFd for Monitor {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Decodes the events in a datagram; whatever else is in it is passed over.
+pub fn decode(datagram: &[u8]) -> impl Iterator<Item = NetEvent> {
+    message::messages(datagram).filter_map(|message| event(message.content()))
 }
 
 fn event(content: Content) -> Option<NetEvent> {
