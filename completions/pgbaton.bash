@@ -1,3 +1,13 @@
+_pgbaton_nodes() {
+    local config="${PGBATON_CONFIG:-/etc/pgbaton/pgbaton.toml}" word before=""
+    for word in "${COMP_WORDS[@]}"; do
+        [[ "$word" == "=" ]] && continue
+        [[ "$before" == "--config" ]] && config="$word"
+        before="$word"
+    done
+    [[ -r "$config" ]] && awk '/^[ \t]*\[/ { node = /^[ \t]*\[\[[ \t]*node[ \t]*\]\]/ } node && /^[ \t]*name[ \t]*=/ { sub(/^[^"\047]*["\047]/, ""); sub(/["\047].*/, ""); print }' "$config"
+}
+
 _pgbaton() {
     local i cur prev opts cmd
     COMPREPLY=()
@@ -37,8 +47,29 @@ _pgbaton() {
             pgbaton,vrrp)
                 cmd="pgbaton__subcmd__vrrp"
                 ;;
+            pgbaton__subcmd__cluster,check)
+                cmd="pgbaton__subcmd__cluster__subcmd__check"
+                ;;
+            pgbaton__subcmd__cluster,events)
+                cmd="pgbaton__subcmd__cluster__subcmd__events"
+                ;;
+            pgbaton__subcmd__cluster,init)
+                cmd="pgbaton__subcmd__cluster__subcmd__init"
+                ;;
+            pgbaton__subcmd__cluster,pause)
+                cmd="pgbaton__subcmd__cluster__subcmd__pause"
+                ;;
+            pgbaton__subcmd__cluster,resume)
+                cmd="pgbaton__subcmd__cluster__subcmd__resume"
+                ;;
             pgbaton__subcmd__cluster,status)
                 cmd="pgbaton__subcmd__cluster__subcmd__status"
+                ;;
+            pgbaton__subcmd__cluster,switchover)
+                cmd="pgbaton__subcmd__cluster__subcmd__switchover"
+                ;;
+            pgbaton__subcmd__cluster,timeline)
+                cmd="pgbaton__subcmd__cluster__subcmd__timeline"
                 ;;
             pgbaton__subcmd__generate,ansible)
                 cmd="pgbaton__subcmd__generate__subcmd__ansible"
@@ -126,7 +157,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -141,7 +172,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__cluster)
-            opts="-q -v -h --config --node --json --quiet --verbose --color --help status"
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help status init check events timeline switchover pause resume"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -163,7 +194,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -177,18 +208,104 @@ _pgbaton() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
-        pgbaton__subcmd__cluster__subcmd__status)
-            opts="-w -q -v -h --watch --timeout --config --node --json --quiet --verbose --color --help"
+        pgbaton__subcmd__cluster__subcmd__check)
+            opts="-q -v -h --fix --timeout --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
-                --watch)
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
-                -w)
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__events)
+            opts="-a -f -q -v -h --peers --timeout --since --last --all --follow --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --last)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__init)
+            opts="-n -q -v -h --superuser --create --timeout --dry-run --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --superuser)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -212,7 +329,293 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__pause)
+            opts="-n -q -v -h --reason --timeout --dry-run --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reason)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__resume)
+            opts="-n -q -v -h --timeout --dry-run --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__status)
+            opts="-o -w -c -q -v -h --watch --timeout --format --output --warning --critical --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --watch)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --format)
+                    COMPREPLY=($(compgen -W "human nagios prometheus" -- "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                -o)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --warning)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -w)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --critical)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                -c)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__switchover)
+            opts="-n -q -v -h --to --timeout --dry-run --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --to)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__cluster__subcmd__timeline)
+            opts="-l -q -v -h --peers --timeout --last --id --list --svg --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --id)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --svg)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -279,7 +682,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -316,7 +719,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -353,7 +756,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -390,7 +793,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -427,7 +830,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -498,7 +901,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -535,7 +938,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -572,7 +975,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -609,7 +1012,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -684,7 +1087,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -721,7 +1124,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -788,7 +1191,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -810,7 +1213,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --timeline)
@@ -882,7 +1285,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -897,7 +1300,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__pg__subcmd__promote)
-            opts="-D -h -p -U -d -n -q -v --data-directory --bin-directory --host --port --user --dbname --max-lag --force --timeout --dry-run --help --config --node --json --quiet --verbose --color"
+            opts="-D -h -p -U -d -n -q -v --data-directory --bin-directory --host --port --user --dbname --max-lag --max-silence --force --timeout --dry-run --help --config --node --json --quiet --verbose --color"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -960,8 +1363,12 @@ _pgbaton() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --max-silence)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --force)
-                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused lag peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused needs-check lag last-contact peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -984,7 +1391,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1006,7 +1413,7 @@ _pgbaton() {
             fi
             case "${prev}" in
                 --from)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --method)
@@ -1113,7 +1520,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1150,7 +1557,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1195,7 +1602,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1240,7 +1647,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1297,7 +1704,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1334,7 +1741,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1371,7 +1778,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1412,7 +1819,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1457,7 +1864,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1502,7 +1909,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)
@@ -1543,7 +1950,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --node)
-                    COMPREPLY=($(compgen -f "${cur}"))
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
                     return 0
                     ;;
                 --color)

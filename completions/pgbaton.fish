@@ -1,3 +1,15 @@
+function __pgbaton_nodes
+    set -l config /etc/pgbaton/pgbaton.toml
+    set -q PGBATON_CONFIG; and set config $PGBATON_CONFIG
+    set -l before ""
+    for word in (commandline -opc)
+        string match -q -- '--config=*' $word; and set config (string replace -- --config= '' $word)
+        test "$before" = --config; and set config $word
+        set before $word
+    end
+    test -r $config; and awk '/^[ \\t]*\\[/ { node = /^[ \\t]*\\[\\[[ \\t]*node[ \\t]*\\]\\]/ } node && /^[ \\t]*name[ \\t]*=/ { sub(/^[^"\\047]*["\\047]/, ""); sub(/["\\047].*/, ""); print }' $config
+end
+
 # Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
 function __fish_pgbaton_global_optspecs
     string join \n config= node= json q/quiet v/verbose color= h/help V/version
@@ -25,7 +37,7 @@ function __fish_pgbaton_using_subcommand
 end
 
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_needs_command" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -37,12 +49,12 @@ complete -c pgbaton -n "__fish_pgbaton_needs_command" -s V -l version -d 'Print 
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "vrrp" -d 'Elect the node that holds the virtual IP: the daemon, and questions to it'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "vip" -d 'Add, remove and show the virtual IP'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "pg" -d 'Act on the local PostgreSQL'
-complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "cluster" -d 'Look at the whole cluster'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "cluster" -d 'Prepare, check and watch the whole cluster'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "notify" -d 'Act on what keepalived tells: promote, take the virtual IP, or stop PostgreSQL'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "demo" -d 'Run a whole cluster on this machine and let it fail over'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "generate" -d 'Write man pages, completions, a configuration template, and files for systemd, keepalived, monitoring, Ansible'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -64,7 +76,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 journal\t'With the priority in front, as sd-daemon(3) describes'
 plain\t'With the time and the level in front'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -74,7 +86,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l timeout -d 'Give up when the daemon hasn\'t answered after this time' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -86,7 +98,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l format -d 'Write the counters in this form' -r -f -a "human\t'As a table'
 prometheus\t'In the text format of Prometheus'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -96,7 +108,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l timeout -d 'Give up waiting for the hand-over after this time' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -105,7 +117,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -114,7 +126,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from check-config" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and not __fish_seen_subcommand_from up down status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -130,7 +142,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_sub
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l lease -d 'Let the kernel remove the address after this time, in whole seconds, or "off"' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l probe-timeout -d 'Wait this long for another machine\'s answer' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -143,7 +155,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_sub
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from up" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -s i -l interface -d 'Remove it from this interface' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -154,7 +166,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_sub
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from down" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s i -l interface -d 'Look at this interface' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -163,7 +175,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_sub
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vip; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote rebuild-standby fence fetch-history" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote rebuild-standby fence fetch-history" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote rebuild-standby fence fetch-history" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and not __fish_seen_subcommand_from promote rebuild-standby fence fetch-history" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -182,10 +194,13 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s U -l user -d 'The role to connect as' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to, or a connection string' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing or not yet replayed' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-silence -d 'Refuse if the last word of the primary is older than this' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "in-recovery\t'The server must be in recovery'
 system-id\t'The nodes must have one system identifier'
 replay-not-paused\t'Replay must not be paused'
+needs-check\t'The server must not have been fenced without a look at its data since'
 lag\t'The lag must be within --max-lag'
+last-contact\t'The primary must have been heard of within --max-silence'
 peer-primary\t'No other node may be a living primary'
 newer-epoch\t'No other node may know a newer epoch'
 vip-free\t'The virtual IP must not answer elsewhere'
@@ -193,7 +208,7 @@ proof-of-death\t'The old primary must be proved to be gone'
 most-complete\t'No other node that answers may have more of the write-ahead log'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l timeout -d 'Give up waiting for the promotion after this time [default: 30s]' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -202,7 +217,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l json -d 'Print exactly one JSON document on standard output'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s v -l verbose -d 'Say more about what is done'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l from -d 'Follow this node instead of the one that answers as primary with the newest term' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l from -d 'Follow this node instead of the one that answers as primary with the newest term' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l method -d 'How to bring the data in line' -r -f -a "auto\t'Whatever is needed'
 rewind\t'A start or `pg_rewind`, never a base backup'
 basebackup\t'A base backup, unless it streams already'"
@@ -224,7 +239,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 promise\t'The primary\'s term must be confirmed, and this node may not have promised a newer one'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l timeout -d 'Give up after this time; running it again continues [default: 24h]' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -242,7 +257,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l reason -d 'Write this into the mark as the reason' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l system-id -d 'Refuse unless the server is of the cluster with this system identifier' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -251,7 +266,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fence" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l from -d 'Ask this node or host (default: every other node, until one answers)' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l from -d 'Ask this node or host (default: every other node, until one answers)' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l timeline -d 'Fetch the history of this timeline, or of all that the server went through' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l to-archive -d 'Write the files into this folder, too' -r -f -a "(__fish_complete_directories)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l transport -d 'Ask in these ways, in this order' -r -f -a "replication\t'The replication protocol'
@@ -263,7 +278,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s U -l user -d 'The role to connect as' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l timeout -d 'Give up asking one server in one way after this time' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -273,20 +288,33 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from fetch-history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -l json -d 'Print exactly one JSON document on standard output'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status" -f -a "status" -d 'Show every node: VRRP state, role, timeline, lag, who holds the virtual IP'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s w -l watch -d 'Repeat until interrupted, with this pause between two looks' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "status" -d 'Show every node: VRRP state, role, timeline, lag, who holds the virtual IP'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "init" -d 'Prepare this node for the cluster: the primary\'s server, or a standby of it'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "check" -d 'Find what would make a failover, a rebuild or a hand-over fail, before it does'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "events" -d 'Show what the daemons have seen, decided and done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "timeline" -d 'Draw a failover as it happened'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "switchover" -d 'Hand the service to another node on purpose, without losing anything'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "pause" -d 'Begin maintenance: no daemon promotes, fences or rebuilds anything until `cluster resume`'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and not __fish_seen_subcommand_from status init check events timeline switchover pause resume" -f -a "resume" -d 'End maintenance'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l watch -d 'Repeat until interrupted, with this pause between two looks' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l timeout -d 'Give up on a node that hasn\'t answered after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l format -d 'Write the answer in this form' -r -f -a "human\t'As a table and the problems below it'
+nagios\t'As a monitoring plugin: one line with performance data, exit status 0, 1, 2 or 3'
+prometheus\t'In the text format of Prometheus, for the textfile collector'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s o -l output -d 'Write the metrics into this file, as a whole, instead of to standard output (with --format prometheus)' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s w -l warning -d 'Warn about a lag in this range (with --format nagios; once in bytes and once in time, as in 16MB and 10s)' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s c -l critical -d 'Be critical about a lag in this range (with --format nagios; once in bytes and once in time)' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -294,12 +322,101 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -l superuser -d 'Connect to the local server as this superuser' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -l timeout -d 'Give up when the questions to the primary aren\'t answered after this time; a copy may take as long as it does' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -l create -d 'Make a database cluster in an empty data directory first (initdb), if no node has a primary yet'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from init" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -l timeout -d 'Give up on a node that hasn\'t answered after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -l fix -d 'Mend what is safe to mend: settings by ALTER SYSTEM, the mode of a password file'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l timeout -d 'Give up on a node that hasn\'t answered over SSH after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l since -d 'Show what happened since then: a duration ago, as in 10m, or a time, as in 2026-01-02T03:04:05Z' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l last -d 'Show this many events at most, the newest' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l peers -d 'Ask the other nodes for their records too, over SSH'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -s a -l all -d 'Show every question and answer too'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -s f -l follow -d 'Go on, and show what happens until interrupted (each a line of JSON under --json)'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from events" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l timeout -d 'Give up on a node that hasn\'t answered over SSH after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l id -d 'Draw the one of this name, or of this term' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l svg -d 'Draw it as SVG into this file too' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l peers -d 'Ask the other nodes for their records too, over SSH'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l last -d 'Draw the last failover, hand-over or refusal (what is done without --id)'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -s l -l list -d 'List all of them'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from timeline" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l to -d 'The node that shall take over; the one with the highest priority when it isn\'t said' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l timeout -d 'How long the whole may take' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from switchover" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l reason -d 'Why, for those who look at the cluster meanwhile' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l timeout -d 'How long the whole may take' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from pause" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l timeout -d 'How long the whole may take' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l fifo -d 'Read what keepalived tells from this pipe, which it appends to `notify_fifo_script`' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l instance -d 'Heed only what is told of this VRRP instance or group' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l marker -d 'Believe that keepalived is MASTER only while this machine has this address' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l log -d 'Append log lines to this file instead of sending them to syslog' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -319,7 +436,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l advert -d 'The 
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l bin-directory -d 'The directory of `initdb` and `pg_ctl`' -r -f -a "(__fish_complete_directories)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l svg -d 'Write a picture of the failover to this file' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -331,7 +448,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s q -l quiet -d '
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -347,7 +464,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "monitoring" -d 'Write examples for Prometheus, Grafana, Nagios and cron into a folder'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "ansible" -d 'Write an example of a role and playbooks for Ansible into a folder'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -356,7 +473,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_see
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -365,7 +482,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_see
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -378,7 +495,7 @@ classic\t'keepalived, before the promotion'"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l program -d 'Call this program in the hooks' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l log -d 'Let the hooks log into this file instead of syslog' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -387,7 +504,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_see
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -396,7 +513,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_see
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
@@ -405,7 +522,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_see
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"

@@ -181,7 +181,8 @@ fn is_edge(used: &str) -> bool {
 fn is_edge_of_pg(used: &str) -> bool {
     // A type (`pg::Lsn`) is re-exported by the room from one of its pure files.
     used.strip_prefix("pg::").is_some_and(|part| {
-        !PURE_PG.contains(&part) && !part.starts_with(char::is_uppercase) && !part.is_empty()
+        let file = part.split("::").next().unwrap_or(part);
+        !PURE_PG.contains(&file) && !part.starts_with(char::is_uppercase) && !part.is_empty()
     })
 }
 
