@@ -41,6 +41,10 @@ pub const STATUS: Document = Document {
              isn't let in), starting, error, or not-asked (without [postgres]).",
         ),
         ("nodes[].detail", "Text: the words of the failure."),
+        (
+            "nodes[].needs_check",
+            "Text: why its data must be looked at before it may serve; null when it needn't.",
+        ),
         ("nodes[].server", "What its PostgreSQL said; null when it didn't answer."),
         ("nodes[].server.role", "Text: primary or standby."),
         ("nodes[].server.version", "Number: server_version_num, as in 150004."),

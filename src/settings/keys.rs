@@ -520,7 +520,8 @@ pub fn template() -> String {
 }
 
 /// Tables that few need: the template has them as comments.
-pub(super) const COMMENTED: &[&str] = &["instance", "group", "track_script", "track_process", "track_file"];
+pub(super) const COMMENTED: &[&str] =
+    &["witness", "instance", "group", "track_script", "track_process", "track_file"];
 
 /// Keys that the template sets although they have a default.
 const SHOWN: &[(&str, &str)] = &[
