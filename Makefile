@@ -10,7 +10,9 @@ ARGS ?=
 APT := DEBIAN_FRONTEND=noninteractive apt-get
 BUILD_PACKAGES := gcc libc6-dev libssl-dev pkg-config zlib1g-dev
 DEMO_PACKAGES := postgresql iproute2
-TEST_PACKAGES := $(DEMO_PACKAGES) python3-pip mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish
+TEST_PACKAGES := $(DEMO_PACKAGES) python3-pip mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish \
+  systemd prometheus ansible-core python3
+PACKAGE_PACKAGES := dpkg-dev lintian debootstrap rpm
 
 # A server that starts on port 5432 because of a demo would be a surprise: Debian's default cluster isn't made.
 # $(call install,packages): installs those of the packages that are missing, if the machine has apt-get.
@@ -29,7 +31,7 @@ define install
 	fi
 endef
 
-.PHONY: help build static demo test majors lint fuzz bench docs install clean model
+.PHONY: help build static demo test majors lint fuzz bench chaos docs install deb rpm package-test clean model
 
 help: ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -74,6 +76,10 @@ bench: ## the figures: outages, stages, start-up times, memory (as root; takes m
 	$(CARGO) build --release
 	$(CARGO) bench --bench figures
 
+chaos: ## faults on a real cluster, and a judge: make chaos ARGS="--runs 50 --seed 7 --mode sync3" (as root; --help says more)
+	$(call install,$(BUILD_PACKAGES) $(TEST_PACKAGES))
+	$(CARGO) bench --bench chaos -- $(ARGS)
+
 # How many states of each cluster are explored; the tests alone stop at a hundred thousand.
 STATES ?= 10000000
 model: ## the promotion protocol explored in depth, and every rule broken once (minutes)
@@ -86,13 +92,37 @@ docs: ## rewrite man/ and completions/ from the definitions
 PREFIX ?= /usr/local
 install: build ## install the binary, man pages and completions under PREFIX
 	install -D -m 0755 $(BIN) $(DESTDIR)$(PREFIX)/bin/pgbaton
-	install -d $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man5 $(DESTDIR)$(PREFIX)/share/man/man7
+	install -d $(DESTDIR)$(PREFIX)/share/man/man8 $(DESTDIR)$(PREFIX)/share/man/man7 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 0644 man/*.8 $(DESTDIR)$(PREFIX)/share/man/man8/
-	install -m 0644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 0644 man/*.7 $(DESTDIR)$(PREFIX)/share/man/man7/
+	install -m 0644 man/*.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -D -m 0644 completions/pgbaton.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/pgbaton
 	install -D -m 0644 completions/_pgbaton $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_pgbaton
 	install -D -m 0644 completions/pgbaton.fish $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/pgbaton.fish
+
+# What the packages hold that isn't in the source tree.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+target/package: build
+	mkdir -p $@
+	$(BIN) generate config > $@/pgbaton.toml
+	printf 'pgbaton (%s-1) unstable; urgency=medium\n\n  * See /usr/share/doc/pgbaton/README.md.\n\n -- %s  %s\n' "$(VERSION)" \
+	  'pgbaton maintainers <maintainers@pgbaton.example>' "$$(date -R -d "@$$(git log -1 --format=%ct)")" > $@/changelog.Debian
+.PHONY: target/package
+
+deb: target/package ## a package for Debian and its like; lintian must find no error
+	$(call install,$(PACKAGE_PACKAGES))
+	command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
+	$(CARGO) deb --no-build --no-strip --output target/package/
+	lintian --fail-on error --tag-display-limit 0 target/package/pgbaton_*.deb
+
+rpm: target/package ## a package for Red Hat and its like
+	$(call install,$(PACKAGE_PACKAGES))
+	command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
+	$(CARGO) generate-rpm --output target/package/
+	rpm -qlp target/package/pgbaton-*.rpm
+
+package-test: deb ## install, use and remove the package in a clean root (as root)
+	tests/packages.sh target/package/pgbaton_*.deb
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -50,8 +50,9 @@ complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "vrrp" -d 'Elect the
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "vip" -d 'Add, remove and show the virtual IP'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "pg" -d 'Act on the local PostgreSQL'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "cluster" -d 'Prepare, check and watch the whole cluster'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "notify" -d 'Act on what keepalived tells: promote, take the virtual IP, or stop PostgreSQL'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "demo" -d 'Run a whole cluster on this machine and let it fail over'
-complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "generate" -d 'Write man pages, shell completions or a configuration template'
+complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "generate" -d 'Write man pages, completions, a configuration template, and files for systemd, keepalived, monitoring, Ansible'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
@@ -410,6 +411,22 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand cluster; and __fish_seen_subcommand_from resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l fifo -d 'Read what keepalived tells from this pipe, which it appends to `notify_fifo_script`' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l instance -d 'Heed only what is told of this VRRP instance or group' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l marker -d 'Believe that keepalived is MASTER only while this machine has this address' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l log -d 'Append log lines to this file instead of sending them to syslog' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l no-vip -d 'Leave the virtual IP to keepalived'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l once -d 'Look, act once, report and end, instead of going on in the background'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -s n -l dry-run -d 'Print the plan and change nothing'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand notify" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l fault -d 'What happens to the primary' -r -f -a "power\t'The host is gone from one moment to the next'
 postgres\t'PostgreSQL is killed, the daemon lives'
 freeze\t'Every process of the host stands still, and goes on later'
@@ -430,18 +447,22 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -l json -d 'Print 
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -l json -d 'Print exactly one JSON document on standard output'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -s v -l verbose -d 'Say more about what is done'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -f -a "man" -d 'Write the man pages into a folder'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -f -a "completions" -d 'Print the completions of one shell, or write those of all into a folder'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config" -f -a "config" -d 'Print a configuration template with every key explained'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "man" -d 'Write the man pages into a folder'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "completions" -d 'Print the completions of one shell, or write those of all into a folder'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "config" -d 'Print a configuration template with every key explained'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "keepalived" -d 'Print a keepalived.conf for a node of the configured cluster'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "systemd" -d 'Print the unit of the daemon, or write all files for systemd into a folder'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "monitoring" -d 'Write examples for Prometheus, Grafana, Nagios and cron into a folder'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and not __fish_seen_subcommand_from man completions config keepalived systemd monitoring ansible" -f -a "ansible" -d 'Write an example of a role and playbooks for Ansible into a folder'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from man" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
@@ -469,3 +490,43 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_see
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l style -d 'Who moves the virtual IP' -r -f -a "elector\t'The hooks, after the promotion: keepalived only elects'
+classic\t'keepalived, before the promotion'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l program -d 'Call this program in the hooks' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l log -d 'Let the hooks log into this file instead of syslog' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from keepalived" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from systemd" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from monitoring" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand generate; and __fish_seen_subcommand_from ansible" -s h -l help -d 'Print help (see more with \'--help\')'

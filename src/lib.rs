@@ -26,15 +26,21 @@
 //! | `pg`, `rebuild`, `watch` | `PostgreSQL`: what it says, what is done to it, its health as events |
 //! | `net`, `host`, `ssh` | the edges: sockets, netlink, processes, files, other machines |
 //! | `daemon` | the loop that drives all of it |
+//! | `init` | from one running primary to a prepared cluster |
+//! | `check` | what would make a failover fail, found before it does |
+//! | `flight` | the flight record on disk, and what can be told from it |
 //! | `demo` | a cluster in namespaces, for people and for the tests |
 //! | `output` | what a person or a program reads |
 
+pub mod check;
 pub mod cli;
 pub mod command;
 pub mod daemon;
 pub mod demo;
 pub mod error;
+pub mod flight;
 pub mod host;
+pub mod init;
 pub mod net;
 pub mod output;
 pub mod pg;
@@ -60,6 +66,9 @@ pub fn run(arguments: Vec<OsString>) -> u8 {
     match Cli::try_parse_from(&arguments) {
         Ok(cli) => {
             let out = Out::standard(&cli.globals, surroundings());
+            if let Some(code) = command::as_plugin(&cli, &out) {
+                return code;
+            }
             match command::dispatch(&cli, &out) {
                 Ok(()) => 0,
                 Err(error) => {
@@ -90,6 +99,12 @@ fn not_parsed(arguments: &[OsString], answer: &clap::Error) -> u8 {
     };
     let globals = Globals { json: given("--json"), color, ..Globals::default() };
     let out = Out::standard(&globals, surroundings());
+    let words: Vec<&std::ffi::OsStr> = arguments.iter().map(OsString::as_os_str).collect();
+    let plugin = given("--format=nagios") || words.windows(2).any(|pair| pair == ["--format", "nagios"]);
+    if plugin && answer.use_stderr() {
+        // Its caller reads standard output only, and takes 2 for "critical".
+        return command::plugin_cannot(&usage_error(answer), &out);
+    }
     let printed = if answer.use_stderr() {
         if globals.json {
             out.error("", &usage_error(answer));

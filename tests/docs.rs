@@ -54,7 +54,11 @@ fn mandoc_has_nothing_to_say_about_the_man_pages() {
 #[test]
 fn every_page_has_the_sections_that_a_reader_looks_for() {
     for (name, text) in pages() {
-        let sections: &[&str] = if name.ends_with(".5") {
+        let sections: &[&str] = if name == "pgbaton-json.7" {
+            &["NAME", "DESCRIPTION", "DOCUMENTS", "SEE ALSO"]
+        } else if matches!(name.as_str(), "pgbaton-guide.7" | "pgbaton-runbook.7") {
+            &["NAME", "DESCRIPTION", "SEE ALSO"]
+        } else if name.ends_with(".5") {
             &["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "EXAMPLES", "SEE ALSO"]
         } else if name.ends_with(".7") {
             &["NAME", "DESCRIPTION", "STATE", "RULES", "MODES", "HOLDS", "EVIDENCE", "SEE ALSO"]
@@ -104,6 +108,56 @@ fn the_shells_can_read_their_completions() {
         };
         assert!(output.status.success(), "{shell}: {}", String::from_utf8_lossy(&output.stderr));
     }
+}
+
+/// A configuration with two nodes, for the shells to read.
+fn two_nodes() -> std::path::PathBuf {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let file = std::env::temp_dir().join(format!("pgbaton-complete-{}-{number}.toml", std::process::id()));
+    let text = "[cluster]\nname = \"main\"\n[[node]]\n  name = 'alpha' # the first\naddress = \"192.0.2.1\"\n\
+                [[ node ]]\nname=\"beta\"\n[[instance]]\nname = \"web\"\n";
+    std::fs::write(&file, text).unwrap();
+    file
+}
+
+fn shell(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(arguments)
+        .env_remove("PGBATON_CONFIG")
+        .output()
+        .unwrap_or_else(|error| panic!("this test needs {program}: {error}"));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(complaint.is_empty(), "{program}: {complaint}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn every_shell_completes_the_names_of_the_nodes_from_the_configuration() {
+    let file = two_nodes();
+    let config = file.display();
+    let script = |name: &str| completion_files().into_iter().find(|(file, _)| file == name).unwrap().1;
+    let bash = format!(
+        "{}\nCOMP_WORDS=(pgbaton --config {config} pg fence --node \"\"); COMP_CWORD=6; COMPREPLY=()\n\
+         _pgbaton pgbaton \"\" --node; echo \"${{COMPREPLY[@]}}\"",
+        script("pgbaton.bash")
+    );
+    assert_eq!(shell("bash", &["-c", &bash]), "alpha beta\n");
+    let fish =
+        format!("{}\ncomplete -C 'pgbaton pg fence --config {config} --node '", script("pgbaton.fish"));
+    let told = shell("fish", &["-N", "-c", &fish]);
+    let names: Vec<&str> = told.lines().map(|line| line.split('\t').next().unwrap()).collect();
+    assert_eq!(names, ["alpha", "beta"]);
+    // Without a terminal zsh has no completion of its own: what it would be given is printed.
+    let zsh = script("_pgbaton");
+    assert!(zsh.contains(":NAME:_pgbaton_nodes'") && zsh.contains(":NODE:_pgbaton_nodes'"));
+    let function = zsh.split_once("_pgbaton_nodes() {").unwrap().1.split_once("\n}\n").unwrap().0;
+    let zsh = format!(
+        "compadd() {{ print -l -- $nodes }}\n_pgbaton_nodes() {{{function}\n}}\n\
+         words=(pgbaton --config {config} --node ''); _pgbaton_nodes"
+    );
+    assert_eq!(shell("zsh", &["-f", "-c", &zsh]), "alpha\nbeta\n");
+    std::fs::remove_file(file).unwrap();
 }
 
 #[test]

@@ -12,8 +12,11 @@
     reason = "a test fails by panicking, its helpers too; and it is no library"
 )]
 
+mod ansible;
 mod arch;
+mod chaos;
 mod cli;
+mod cluster;
 mod configs;
 mod docs;
 mod fuzz;
@@ -22,6 +25,7 @@ mod keepalived;
 mod majors;
 mod net;
 mod netns;
+mod packages;
 mod pg;
 mod promotion;
 mod rebuild;
@@ -29,3 +33,5 @@ mod ssh;
 mod status;
 mod support;
 mod vrrp;
+
+use support::lab::BINARY;

@@ -141,7 +141,13 @@ Examples:
 pub(super) const CLUSTER: &str = "\
 Examples:
   Show every node
-    pgbaton cluster status";
+    pgbaton cluster status
+  Prepare this node for the cluster
+    sudo -u postgres pgbaton cluster init --dry-run
+  Find what would make a failover fail
+    pgbaton cluster check
+  Draw the last failover
+    pgbaton cluster timeline";
 
 pub(super) const CLUSTER_STATUS: &str = "\
 Examples:
@@ -150,7 +156,61 @@ Examples:
   Show it again every two seconds
     pgbaton cluster status --watch 2s
   Use the answer in a script
-    pgbaton cluster status --json";
+    pgbaton cluster status --json
+  Check it from Nagios or Icinga, with a lag of 16 MB or 10 s as a warning
+    pgbaton cluster status --format nagios -w 16MB -w 10s -c 256MB -c 1m
+  Hand it to the textfile collector of Prometheus, from cron or a timer
+    pgbaton cluster status --format prometheus -o /var/lib/prometheus/node-exporter/pgbaton_cluster.prom";
+
+pub(super) const CLUSTER_INIT: &str = "\
+Examples:
+  See what the primary still needs
+    sudo -u postgres pgbaton cluster init --dry-run
+  Prepare it, and then each other node
+    sudo -u postgres pgbaton cluster init
+  Begin with an empty data directory on the first node
+    sudo -u postgres pgbaton cluster init --create";
+
+pub(super) const CLUSTER_CHECK: &str = "\
+Examples:
+  Check the cluster and this machine
+    pgbaton cluster check
+  Show the checks that passed too
+    pgbaton cluster check --verbose
+  Mend what is safe to mend
+    pgbaton cluster check --fix
+  Use the answer in a script
+    pgbaton cluster check --json | jq -r '.findings[].what'";
+
+pub(super) const CLUSTER_EVENTS: &str = "\
+Examples:
+  Show what happened in the last hour
+    pgbaton cluster events --since 1h
+  Watch what the daemon of this node does
+    pgbaton cluster events --follow
+  Look at both sides of a failover
+    pgbaton cluster events --peers --since 10m";
+
+pub(super) const CLUSTER_TIMELINE: &str = "\
+Examples:
+  Draw the last failover
+    pgbaton cluster timeline
+  List all that are recorded, and draw one of them
+    pgbaton cluster timeline --list
+    pgbaton cluster timeline --id 20260102T030405Z
+  Draw both sides of the failover that began term 3, as a picture for the report
+    pgbaton cluster timeline --id 3 --peers --svg failover.svg";
+
+pub(super) const NOTIFY: &str = "\
+Examples:
+  Say in a shell what keepalived would say, and see what would be done
+    pgbaton notify master --once --dry-run
+  Use it as the notify script of keepalived.conf, which appends four words
+    pgbaton notify --marker 127.112.0.51
+  Use it for notify_fault
+    pgbaton notify --marker 127.112.0.51 fault
+  Use it as the notify_fifo_script, to which the path is appended
+    pgbaton notify --marker 127.112.0.51 --fifo";
 
 pub(super) const DEMO: &str = "\
 Examples:
@@ -167,6 +227,38 @@ pub(super) const GENERATE: &str = "\
 Examples:
   Start a configuration
     pgbaton generate config > /etc/pgbaton/pgbaton.toml";
+
+pub(super) const GENERATE_KEEPALIVED: &str = "\
+Examples:
+  Write the configuration of this node
+    pgbaton generate keepalived > /etc/keepalived/keepalived.conf
+  Check it as keepalived does
+    keepalived -t -f /etc/keepalived/keepalived.conf
+  Let keepalived move the virtual IP itself
+    pgbaton generate keepalived --style classic --node node1";
+
+pub(super) const GENERATE_SYSTEMD: &str = "\
+Examples:
+  Print the unit of the daemon
+    pgbaton generate systemd
+  Write all files, and look at them before they are installed
+    pgbaton generate systemd ./units
+    systemd-analyze verify ./units/pgbaton.service";
+
+pub(super) const GENERATE_MONITORING: &str = "\
+Examples:
+  Write the examples
+    pgbaton generate monitoring ./monitoring
+  Check the alert rules, and test them
+    promtool check rules ./monitoring/pgbaton-alerts.yml
+    promtool test rules ./monitoring/pgbaton-alerts-test.yml";
+
+pub(super) const GENERATE_ANSIBLE: &str = "\
+Examples:
+  Write the example
+    pgbaton generate ansible ./ansible
+  See what building the cluster would change
+    cd ansible; ansible-playbook build.yml --check --diff";
 
 pub(super) const GENERATE_MAN: &str = "\
 Examples:

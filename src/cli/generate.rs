@@ -17,6 +17,68 @@ pub enum GenerateCommand {
     /// Print a configuration template with every key explained
     #[command(after_long_help = examples::GENERATE_CONFIG)]
     Config,
+    /// Print a keepalived.conf for a node of the configured cluster
+    ///
+    /// For clusters whose election stays with keepalived: its hooks call pgbaton notify, which promotes, puts the
+    /// virtual IP up, or stops PostgreSQL, by the same plans as the daemon. It is written for this machine's node, or
+    /// that of --node.
+    #[command(after_long_help = examples::GENERATE_KEEPALIVED)]
+    Keepalived(Keepalived),
+    /// Print the unit of the daemon, or write all files for systemd into a folder
+    ///
+    /// Into a folder it writes pgbaton.service, additions to the units of PostgreSQL and keepalived (a start after
+    /// boot is always a standby's; hooks outlive keepalived), and a file for tmpfiles.d. They belong into
+    /// /etc/systemd/system and /etc/tmpfiles.d. The data directory is that of the configuration, if there is one.
+    #[command(after_long_help = examples::GENERATE_SYSTEMD)]
+    Systemd(Systemd),
+    /// Write examples for Prometheus, Grafana, Nagios and cron into a folder
+    #[command(after_long_help = examples::GENERATE_MONITORING)]
+    Monitoring(Into),
+    /// Write an example of a role and playbooks for Ansible into a folder
+    #[command(after_long_help = examples::GENERATE_ANSIBLE)]
+    Ansible(Into),
+}
+
+/// `pgbaton generate monitoring`, `pgbaton generate ansible`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Into {
+    /// The folder, which must exist
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}
+
+/// `pgbaton generate systemd`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Systemd {
+    /// The folder, which must exist; without one, the unit of the daemon is printed
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: Option<PathBuf>,
+}
+
+/// `pgbaton generate keepalived`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct Keepalived {
+    /// Who moves the virtual IP
+    #[arg(long, value_name = "STYLE", value_enum, default_value_t)]
+    pub style: KeepalivedStyle,
+
+    /// Call this program in the hooks
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, default_value = "/usr/bin/pgbaton")]
+    pub program: PathBuf,
+
+    /// Let the hooks log into this file instead of syslog
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub log: Option<PathBuf>,
+}
+
+/// Who moves the virtual IP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum KeepalivedStyle {
+    /// The hooks, after the promotion: keepalived only elects
+    #[default]
+    Elector,
+    /// keepalived, before the promotion
+    Classic,
 }
 
 /// `pgbaton generate man`

@@ -8,15 +8,22 @@ mod demo;
 mod examples;
 mod generate;
 mod multicall;
+mod notify;
 mod pg;
 mod rebuild;
 mod vip;
 mod vrrp;
 
-pub use cluster::{ClusterCommand, ClusterPause, ClusterResume, ClusterStatus, ClusterSwitchover};
+pub use cluster::{
+    ClusterCheck, ClusterCommand, ClusterEvents, ClusterInit, ClusterPause, ClusterResume, ClusterStatus,
+    ClusterSwitchover, ClusterTimeline, RecordSource, StatusFormat,
+};
 pub use demo::{Demo, Fault};
-pub use generate::{CompletionTarget, Completions, GenerateCommand, Man, Shell};
+pub use generate::{
+    CompletionTarget, Completions, GenerateCommand, Into, Keepalived, KeepalivedStyle, Man, Shell, Systemd,
+};
 pub use multicall::expand;
+pub use notify::{Notify, State, Told};
 pub use pg::{Fence, FetchHistory, ForceGate, PgCommand, Promote, Timelines, Transport};
 pub use rebuild::{Compression, RebuildForce, RebuildMethod, RebuildStandby};
 pub use vip::{VipCommand, VipDown, VipStatus, VipUp};
@@ -144,13 +151,29 @@ pub enum Command {
     /// Act on the local PostgreSQL
     #[command(subcommand, after_long_help = examples::PG)]
     Pg(PgCommand),
-    /// Look at the whole cluster
+    /// Prepare, check and watch the whole cluster
     #[command(subcommand, after_long_help = examples::CLUSTER)]
     Cluster(ClusterCommand),
+    /// Act on what keepalived tells: promote, take the virtual IP, or stop PostgreSQL
+    ///
+    /// The one entry point for keepalived, as `notify`, `notify_master` and its like, or `notify_fifo_script`; "pgbaton
+    /// generate keepalived" writes the configuration. keepalived then elects, and nothing else: the virtual IP goes
+    /// up after the promotion, and a promotion is asked for like that of pg promote.
+    ///
+    /// Hooks of keepalived arrive late, overlap and are killed with it. So what is told is only the occasion to
+    /// look: under a lock, at whether keepalived is MASTER now (--marker), at the local server, the other nodes
+    /// and the link. MASTER: the standby is promoted if every guard agrees, and asked again while they don't. FAULT
+    /// and STOP: the virtual IP goes down and a primary is stopped for sure, as by pg fence. BACKUP: an outdated primary
+    /// is stopped; a current one goes on.
+    ///
+    /// The hook ends as soon as a process of its own has begun the work, in a session of its own, as the owner of
+    /// the data directory. While this node is MASTER or serves, that process stays to renew the lease of the virtual
+    /// IP and to look again. It logs to syslog. Refused beside a running "vrrp run".
+    Notify(Notify),
     /// Run a whole cluster on this machine and let it fail over
     #[command(after_long_help = examples::DEMO)]
     Demo(Demo),
-    /// Write man pages, shell completions or a configuration template
+    /// Write man pages, completions, a configuration template, and files for systemd, keepalived, monitoring, Ansible
     #[command(subcommand, after_long_help = examples::GENERATE)]
     Generate(GenerateCommand),
 }
@@ -172,6 +195,11 @@ impl Command {
             Self::Pg(PgCommand::Fence(_)) => "pg fence",
             Self::Pg(PgCommand::FetchHistory(_)) => "pg fetch-history",
             Self::Cluster(ClusterCommand::Status(_)) => "cluster status",
+            Self::Cluster(ClusterCommand::Init(_)) => "cluster init",
+            Self::Cluster(ClusterCommand::Check(_)) => "cluster check",
+            Self::Cluster(ClusterCommand::Events(_)) => "cluster events",
+            Self::Cluster(ClusterCommand::Timeline(_)) => "cluster timeline",
+            Self::Notify(_) => "notify",
             Self::Cluster(ClusterCommand::Switchover(_)) => "cluster switchover",
             Self::Cluster(ClusterCommand::Pause(_)) => "cluster pause",
             Self::Cluster(ClusterCommand::Resume(_)) => "cluster resume",
@@ -179,6 +207,10 @@ impl Command {
             Self::Generate(GenerateCommand::Man(_)) => "generate man",
             Self::Generate(GenerateCommand::Completions(_)) => "generate completions",
             Self::Generate(GenerateCommand::Config) => "generate config",
+            Self::Generate(GenerateCommand::Keepalived(_)) => "generate keepalived",
+            Self::Generate(GenerateCommand::Systemd(_)) => "generate systemd",
+            Self::Generate(GenerateCommand::Monitoring(_)) => "generate monitoring",
+            Self::Generate(GenerateCommand::Ansible(_)) => "generate ansible",
         }
     }
 }
@@ -248,10 +280,19 @@ mod tests {
             "pg fence",
             "pg fetch-history",
             "cluster status",
+            "cluster init",
+            "cluster check",
+            "cluster events",
+            "cluster timeline",
+            "notify master",
             "demo",
             "generate man d",
             "generate completions bash",
             "generate config",
+            "generate keepalived",
+            "generate systemd",
+            "generate monitoring d",
+            "generate ansible d",
         ] {
             let cli = Cli::try_parse_from(std::iter::once("pgbaton").chain(line.split(' '))).unwrap();
             assert!(line.starts_with(cli.command.verb()), "{line}");

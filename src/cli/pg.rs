@@ -60,7 +60,7 @@ pub enum PgCommand {
 }
 
 /// `pgbaton pg fence`
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct Fence {
     /// The data directory of the server
     #[arg(
@@ -202,7 +202,7 @@ fn timelines(text: &str) -> Result<Timelines, String> {
 
 /// `pgbaton pg promote`
 // `-h` is the host, as in psql, so help is `--help` alone.
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 #[command(disable_help_flag = true)]
 pub struct Promote {
     /// The data directory of the server
@@ -254,6 +254,10 @@ pub struct Promote {
     /// The flag of every changing command.
     #[command(flatten)]
     pub dry_run: DryRun,
+
+    /// Whether other nodes are given only `guard.ask_timeout` to answer; not for the command line.
+    #[arg(skip)]
+    pub hurry: bool,
 
     /// Print help
     #[arg(long, action = ArgAction::Help)]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// `pgbaton pg rebuild-standby`
-#[derive(Debug, Clone, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RebuildStandby {
     /// Follow this node instead of the one that answers as primary with the newest term
     #[arg(long, value_name = "NODE", value_parser = crate::settings::node_name)]

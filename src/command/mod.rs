@@ -2,12 +2,18 @@
 //!
 //! The only room that may use every other one; nothing but `lib.rs` uses it.
 
+mod cluster_check;
+mod cluster_events;
+mod cluster_init;
 mod cluster_pause;
 pub mod cluster_status;
 mod cluster_switchover;
+mod cluster_timeline;
 mod demo;
 mod finish;
+mod flight_records;
 pub mod generate;
+mod notify;
 mod pg_fence;
 mod pg_fetch_history;
 mod pg_promote;
@@ -18,9 +24,10 @@ mod vrrp_check_config;
 mod vrrp_run;
 
 use crate::cli::{
-    Cli, ClusterCommand, Command, GenerateCommand, LogFormat, PgCommand, Run, VipCommand, VrrpCommand,
+    Cli, ClusterCommand, Command, GenerateCommand, LogFormat, PgCommand, Run, StatusFormat, VipCommand,
+    VrrpCommand,
 };
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::Out;
 use crate::output::log::{Log, LogStyle};
 
@@ -40,6 +47,11 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Pg(PgCommand::Fence(args)) => pg_fence::run(globals, args, out),
         Command::Pg(PgCommand::FetchHistory(args)) => pg_fetch_history::run(globals, args, out),
         Command::Cluster(ClusterCommand::Status(args)) => cluster_status::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Check(args)) => cluster_check::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Init(args)) => cluster_init::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Events(args)) => cluster_events::run(globals, args, out),
+        Command::Cluster(ClusterCommand::Timeline(args)) => cluster_timeline::run(globals, args, out),
+        Command::Notify(args) => notify::run(globals, args, out),
         Command::Cluster(ClusterCommand::Switchover(args)) => cluster_switchover::run(globals, args, out),
         Command::Cluster(ClusterCommand::Pause(args)) => cluster_pause::pause(globals, args, out),
         Command::Cluster(ClusterCommand::Resume(args)) => cluster_pause::resume(globals, args, out),
@@ -48,7 +60,28 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Generate(GenerateCommand::Man(man)) => generate::man_pages(man, out),
         Command::Generate(GenerateCommand::Completions(target)) => generate::completions(target, out),
         Command::Generate(GenerateCommand::Config) => generate::config(out),
+        Command::Generate(GenerateCommand::Keepalived(args)) => generate::keepalived(globals, args, out),
+        Command::Generate(GenerateCommand::Systemd(args)) => generate::systemd(globals, args, out),
+        Command::Generate(GenerateCommand::Monitoring(args)) => generate::monitoring(args, out),
+        Command::Generate(GenerateCommand::Ansible(args)) => generate::ansible(args, out),
     }
+}
+
+/// Does what a command line says that wants the conventions of a monitoring plugin; `None` when it doesn't.
+///
+/// A plugin has four exit codes of its own and prints everything, its errors too, to standard output.
+pub fn as_plugin(cli: &Cli, out: &Out) -> Option<u8> {
+    match &cli.command {
+        Command::Cluster(ClusterCommand::Status(args)) if args.format == StatusFormat::Nagios => {
+            Some(cluster_status::plugin(&cli.globals, args, out))
+        }
+        _ => None,
+    }
+}
+
+/// Says as a monitoring plugin that the question couldn't be asked.
+pub fn plugin_cannot(error: &Error, out: &Out) -> u8 {
+    cluster_status::cannot(error, out)
 }
 
 /// Opens the log of the daemon in the form that was asked for.

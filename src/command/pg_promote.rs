@@ -72,6 +72,85 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
     finish::apply_with(out, &plan, &mut world, deadline, extra)
 }
 
+/// The local server before a promotion: what was seen, and what the gates say.
+pub(super) struct Candidate {
+    target: Target,
+    server: LocalServer,
+    observed: Observed,
+}
+
+impl Candidate {
+    /// Looks at the local server, the peers and the link.
+    pub(super) fn look(settings: Option<&Settings>, args: &Promote, deadline: Deadline) -> Result<Self> {
+        let target = Target::choose(args, settings)?;
+        let mut server = target.connect(deadline)?;
+        let observed = observe(&mut server, &target, settings, args, deadline)?;
+        Ok(Self { target, server, observed })
+    }
+
+    /// Returns whether the local server is a standby.
+    pub(super) const fn in_recovery(&self) -> bool {
+        self.observed.view.in_recovery
+    }
+
+    /// Returns whether the data has an epoch at all.
+    pub(super) const fn knows_its_epoch(&self) -> bool {
+        self.observed.facts.epoch.is_some()
+    }
+
+    /// Returns the term that a promotion would take.
+    pub(super) fn next_term(&self) -> crate::pg::epoch::Term {
+        gates::next_term(&self.observed.view, &self.observed.peers)
+    }
+
+    /// Returns the first gate that refuses.
+    pub(super) fn refusal(&self) -> Option<&GateVerdict> {
+        self.observed.verdicts.iter().find(|gate| gate.verdict == Verdict::Refuse)
+    }
+
+    /// Returns what a gate says if it refuses; also of gates that mean something beside a running primary.
+    pub(super) fn refused_by(&self, wanted: Gate) -> Option<&GateVerdict> {
+        self.observed.verdicts.iter().find(|gate| gate.gate == wanted && gate.verdict == Verdict::Refuse)
+    }
+
+    /// Returns what the gates warn of.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        let warn = |gate: &&GateVerdict| gate.verdict == Verdict::Warn;
+        self.observed.verdicts.iter().filter(warn).map(|gate| gate.why.clone()).collect()
+    }
+
+    /// Returns the peers on whose machine nothing listens: alive, perhaps, but not as a server.
+    pub(super) fn peers_down(&self) -> impl Iterator<Item = &str> {
+        let down = |peer: &&PeerView| matches!(peer.answer, PeerAnswer::Down(_));
+        self.observed.peers.iter().filter(down).map(|peer| peer.node.as_str())
+    }
+
+    /// Returns what the plan of the promotion is built from.
+    pub(super) fn promotion(&self, deadline: Deadline) -> Result<Promotion> {
+        promotion(&self.target, &self.server, &self.observed, self.server.read_intent()?, deadline)
+    }
+
+    /// Returns why the operator has paused the cluster, if it is paused.
+    pub(super) fn paused(&self) -> Option<String> {
+        self.observed.view.paused.clone()
+    }
+
+    /// Returns the term of the data.
+    pub(super) const fn term(&self) -> Option<crate::pg::epoch::Term> {
+        self.observed.view.term
+    }
+
+    /// Returns whether the data directory is protected against a writable start.
+    pub(super) fn protected(&self) -> bool {
+        self.server.data().has_standby_signal()
+    }
+
+    /// Returns the world in which the plan is carried out, with the session that has been opened.
+    pub(super) fn into_world(self) -> World {
+        World::with_server(self.server).with_voters(self.target.voters)
+    }
+}
+
 /// Reads the configuration and finds out which node this is, when there is one.
 pub(super) fn settings(globals: &Globals) -> Result<Option<Settings>> {
     let Some(mut settings) = Settings::load_if_present(&globals.overrides())? else { return Ok(None) };
@@ -201,17 +280,22 @@ fn observe(
     let facts = facts::observe(server.session(deadline)?, deadline)?;
     let mut view = LocalView::from_facts(&facts, None);
     view.needs_check = server.read_needs_check()?.map(|mark| mark.reason);
-    let ask_timeout = settings
-        .map_or(Duration::from_secs(1), |settings| settings.guard.ask_timeout.max(Duration::from_secs(1)));
-    let peers = match settings {
-        Some(settings) => ask_peers(settings, deadline.within(ask_timeout)),
-        None => Vec::new(),
-    };
-    // A node that has the address itself is not evidence against itself.
-    let vip = match settings {
-        Some(settings) if view.in_recovery => probe_vips(settings)?,
-        _ => VipProbe::NotAsked,
-    };
+    // At a shell there is time for a slow peer; a hook has as much as the daemon.
+    let least = if args.hurry { Duration::ZERO } else { Duration::from_secs(1) };
+    let ask_timeout = settings.map_or(least, |settings| settings.guard.ask_timeout.max(least));
+    // The servers and the link are asked at the same time. A node that has the address itself is not evidence
+    // against itself.
+    let (peers, vip) = std::thread::scope(|scope| {
+        let probing =
+            settings.filter(|_| view.in_recovery).map(|settings| scope.spawn(move || probe_vips(settings)));
+        let peers =
+            settings.map(|settings| ask_peers(settings, deadline.within(ask_timeout))).unwrap_or_default();
+        let vip = match probing {
+            Some(probing) => probing.join().map_err(|_| Error::failed("the probe failed"))??,
+            None => VipProbe::NotAsked,
+        };
+        Ok::<_, Error>((peers, vip))
+    })?;
     let (around, histories, notes) = match settings {
         Some(settings) if view.in_recovery => {
             let until = deadline.within(ask_timeout);
@@ -376,7 +460,7 @@ fn promotion(
         protected: server.data().has_standby_signal(),
         slots: target.slots.clone(),
         votes: target.voters.as_ref().map(|voters| Votes {
-            voters: voters.peers.iter().map(|peer| peer.name.clone()).collect(),
+            voters: voters.peers.voters().map(|peer| peer.name.clone()).collect(),
             vote_within: voters.vote_within,
             catch_up_within: voters.catch_up_within,
             place: target.place.clone(),

@@ -19,10 +19,11 @@ use crate::pg::target;
 use crate::plan::build::{StopBounds, Vip};
 use crate::plan::election::Voters;
 use crate::promotion::supervisor::{self, Supervisor};
-use crate::settings::{self, NodeRole, PostgresSettings, Settings};
+use crate::settings::{self, NodeRole, PostgresSettings, Settings, WitnessSettings};
 use crate::watch::{self, Watch};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How often a node that must wait asks again.
@@ -242,10 +243,15 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         settings::Availability::Prefer => crate::pg::gates::Availability::Prefer,
     };
     let me = settings.me().ok();
+    let witness = settings.witness.as_ref().filter(|_| settings.synchronous());
     supervisor::Config {
         node: me.map_or_else(String::new, |me| me.name.clone()),
         electable: me.is_some_and(|me| me.role == NodeRole::Data),
-        peers: settings.peers().map(|peer| (peer.name.clone(), peer.address)).collect(),
+        peers: settings
+            .peers()
+            .map(|peer| (peer.name.clone(), peer.address))
+            .chain(witness.map(|witness| (WitnessSettings::NAME.to_owned(), witness.address)))
+            .collect(),
         policy: Policy {
             votes: settings.synchronous(),
             availability,
@@ -263,7 +269,8 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
             (false, crate::pg::gates::Availability::Hold) => None,
         },
         votes: settings.synchronous().then_some(supervisor::Votes {
-            electorate: settings.nodes.len(),
+            electorate: settings.nodes.len() + usize::from(settings.witness.is_some()),
+            pair: settings.nodes.len() == 2,
             heartbeat: settings.replication.heartbeat,
             isolation: settings.replication.isolation_timeout,
         }),
@@ -320,13 +327,22 @@ pub fn voters(settings: &Settings, peers: &Peers, postgres: &PostgresSettings) -
         acknowledgements: settings.replication.acknowledgements,
         vote_within: VOTE_WITHIN.max(settings.guard.ask_timeout),
         catch_up_within: postgres.promote_timeout,
+        missing_since: Arc::default(),
     })
 }
 
 /// Returns the servers of the other nodes, as `verb` asks them.
 pub fn peers(settings: &Settings, verb: &str) -> Peers {
     let places = settings.peers().filter_map(|peer| Some((peer, settings.postgres_of(peer)?)));
-    Peers::new(places.map(|(peer, postgres)| (peer.name.clone(), target::peer(peer, &postgres, verb))))
+    let peers =
+        Peers::new(places.map(|(peer, postgres)| (peer.name.clone(), target::peer(peer, &postgres, verb))));
+    match &settings.witness {
+        Some(witness) if settings.synchronous() => {
+            let conn = target::witness(witness, settings.postgres.as_ref(), verb);
+            peers.with_witness(WitnessSettings::NAME, conn, &settings.cluster.name)
+        }
+        _ => peers,
+    }
 }
 
 /// Returns the name of a node's replication slot; slots allow no hyphen.

@@ -6,6 +6,7 @@ use crate::host::process::run_spawn;
 use crate::host::spawn::Spawn;
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::Link;
+use crate::output::report::StepStatus;
 use crate::pg::conn::{ConnSettings, Session};
 use crate::pg::epoch::Term;
 use crate::pg::facts;
@@ -187,8 +188,16 @@ fn run(
             config.stop.fast + config.stop.immediate * 3,
         ),
     };
-    let outcome =
-        apply::apply(&plan, world, Deadline::after(within), &mut |progress| tell(Told::Progress(progress)));
+    // What is done every half second is worth a word only when it changes something.
+    let worth_a_word = |progress: &Progress| match progress {
+        Progress::Done { report, .. } => report.status == StepStatus::Done,
+        Progress::Started { .. } => false,
+    };
+    let outcome = apply::apply(&plan, world, Deadline::after(within), &mut |progress| {
+        if !job.is_upkeep() || worth_a_word(&progress) {
+            tell(Told::Progress(progress));
+        }
+    });
     match outcome.error {
         None => Ok(()),
         Some(error) => Err(error),
@@ -310,7 +319,7 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term) -> Result
         protected,
         slots: config.slots.clone(),
         votes: config.voters.as_ref().map(|voters| Votes {
-            voters: voters.peers.iter().map(|peer| peer.name.clone()).collect(),
+            voters: voters.peers.voters().map(|peer| peer.name.clone()).collect(),
             vote_within: voters.vote_within,
             catch_up_within: voters.catch_up_within,
             place: config.place.clone(),

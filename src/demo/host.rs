@@ -55,6 +55,8 @@ pub enum Rights {
     Postgres,
     /// Account `postgres` with `CAP_NET_ADMIN` and `CAP_NET_RAW`, as the daemon's unit grants them.
     Daemon,
+    /// Root, as the init system starts what isn't told otherwise.
+    Root,
 }
 
 /// A host of the lab.
@@ -177,9 +179,15 @@ impl Host {
             .stdin(Stdio::null())
             .stdout(output)
             .stderr(errors);
-        let mut spawn = Spawn::new(command).user(user.uid.as_raw(), user.gid.as_raw()).new_session();
-        if rights == Rights::Daemon {
-            spawn = spawn.capabilities(&[Needs::NetAdmin, Needs::NetRaw]);
+        let mut spawn = Spawn::new(command).new_session();
+        match rights {
+            Rights::Root => {}
+            Rights::Postgres => spawn = spawn.user(user.uid.as_raw(), user.gid.as_raw()),
+            Rights::Daemon => {
+                spawn = spawn
+                    .user(user.uid.as_raw(), user.gid.as_raw())
+                    .capabilities(&[Needs::NetAdmin, Needs::NetRaw]);
+            }
         }
         // The child is born in the namespaces of the thread that starts it.
         self.namespace.inside(|| {
@@ -387,14 +395,25 @@ impl Host {
         Ok(at)
     }
 
+    /// Returns the process id of the daemon that was started last, while it runs.
+    pub fn daemon_pid(&self) -> Option<Pid> {
+        self.with_children(|children| {
+            children.daemon.as_ref().filter(|daemon| daemon.ended().is_none()).map(|daemon| daemon.pid)
+        })
+    }
+
+    /// Returns the server's processes, whoever started them.
+    pub fn server_pids(&self) -> Vec<Pid> {
+        let is_server = |pid: &Pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm.trim() == "postgres")
+        };
+        self.namespace.processes().into_iter().filter(is_server).collect()
+    }
+
     /// Sends the daemon SIGTERM, as `systemctl stop` does; returns the instant.
     pub fn sigterm_daemon(&self) -> Result<Moment> {
-        let running = |children: &mut Children| {
-            children.daemon.as_ref().filter(|daemon| daemon.ended().is_none()).map(|daemon| daemon.pid)
-        };
-        let pid = self
-            .with_children(running)
-            .ok_or_else(|| Error::failed(format!("no daemon runs on {}", self.name)))?;
+        let pid =
+            self.daemon_pid().ok_or_else(|| Error::failed(format!("no daemon runs on {}", self.name)))?;
         let at = now();
         kill(pid, Signal::SIGTERM).map_err(|errno| Error::failed("can't signal the daemon").detail(errno))?;
         Ok(at)

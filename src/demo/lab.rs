@@ -8,6 +8,7 @@ use crate::demo::switch::{BRIDGE, Switch};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::{Deadline, now};
 use crate::host::lock::Lock;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::Signal;
 use nix::unistd::chown;
 use std::fmt::Write as _;
@@ -33,6 +34,7 @@ const NODES: [(&str, Ipv4Addr, Option<u8>); 3] = [
 const SETTLE: Duration = Duration::from_secs(60);
 
 /// How to build a lab.
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 #[derive(Debug, Clone)]
 pub struct LabOptions {
     /// The folder for everything; it is removed with the lab.
@@ -43,6 +45,8 @@ pub struct LabOptions {
     pub spare: bool,
     /// Whether commits wait for standbys.
     pub sync: bool,
+    /// Whether the third host is a witness instead of a spare: a server of its own, and no daemon.
+    pub witness: bool,
     /// The advert interval.
     pub advert: Duration,
     /// `guard.availability`: `prefer` or `hold`.
@@ -61,6 +65,8 @@ pub struct LabOptions {
     pub extra_settings: String,
     /// More lines for every `postgresql.conf`, after the others.
     pub extra_server_settings: String,
+    /// The size of each host's own disk, which is in memory and can fill up; `None`: a folder like any other.
+    pub disk: Option<u64>,
 }
 
 impl LabOptions {
@@ -71,6 +77,7 @@ impl LabOptions {
             prefix: "pgbaton-".to_owned(),
             spare: false,
             sync: false,
+            witness: false,
             advert: Duration::from_secs(1),
             availability: "prefer".to_owned(),
             lease: None,
@@ -80,6 +87,7 @@ impl LabOptions {
             template: None,
             extra_settings: String::new(),
             extra_server_settings: String::new(),
+            disk: None,
         }
     }
 
@@ -88,8 +96,13 @@ impl LabOptions {
         self.nodes().map(|(name, ..)| name)
     }
 
+    /// Returns whether this host is the witness.
+    fn is_witness(&self, name: &str) -> bool {
+        self.witness && name == "spare"
+    }
+
     fn nodes(&self) -> impl Iterator<Item = (&'static str, Ipv4Addr, Option<u8>)> {
-        NODES.into_iter().take(if self.spare { 3 } else { 2 })
+        NODES.into_iter().take(if self.spare || self.witness { 3 } else { 2 })
     }
 }
 
@@ -217,9 +230,13 @@ impl Lab {
         let base = self.options.base.display();
         let mut text = format!(
             "# made by `pgbaton demo`; the same file serves every node\n\
-             [cluster]\nname = \"article\"\nruntime_directory = \"{base}/run\"\n"
+             [cluster]\nname = \"article\"\nruntime_directory = \"{base}/run\"\n\
+             state_directory = \"{base}/run\"\n"
         );
         for (name, address, priority) in self.options.nodes() {
+            if self.options.is_witness(name) {
+                continue;
+            }
             let role = if priority.is_some() { "data" } else { "spare" };
             let priority = priority.map(|value| format!("priority = {value}\n")).unwrap_or_default();
             // Writing to a String can't fail.
@@ -242,7 +259,13 @@ impl Lab {
              \n[postgres]\ndata_directory = \"{base}/node1/data\"\nbin_directory = \"{bin}\"\nport = 5432\n\
              socket_directory = \"{base}/node1\"\n\
              \n[guard]\navailability = \"{availability}\"\n{}{}",
-            if self.options.sync { "\n[replication]\nmode = \"sync\"\n" } else { "" },
+            match (self.options.sync, self.options.witness) {
+                (true, true) => {
+                    "\n[replication]\nmode = \"sync\"\n\n[witness]\naddress = \"192.18.12.24\"\n"
+                }
+                (true, false) => "\n[replication]\nmode = \"sync\"\n",
+                (false, _) => "",
+            },
             self.options.extra_settings
         )
         .ok();
@@ -284,10 +307,10 @@ impl Lab {
 
     fn start_daemons(&self, progress: &dyn Fn(&str)) -> Result<()> {
         progress("pgbaton vrrp run on every node");
-        for host in &self.hosts {
+        for host in self.hosts.iter().filter(|host| !self.options.is_witness(&host.name)) {
             host.start_daemon()?;
         }
-        for host in &self.hosts {
+        for host in self.hosts.iter().filter(|host| !self.options.is_witness(&host.name)) {
             host.wait_daemon()?;
         }
         progress("the virtual address on node1");
@@ -308,7 +331,11 @@ impl Lab {
     /// A cold copy of a cleanly stopped server is a base backup; it takes a tenth of `pg_basebackup`'s time.
     fn prepare_server(&self, host: &Host, template: &Path) -> Result<()> {
         let machine = &self.site.machine;
-        make_folder(&host.directory, Some(machine))?;
+        make_folder(&host.directory, None)?;
+        if let Some(size) = self.options.disk {
+            mount_disk(&host.directory, size)?;
+        }
+        give(&host.directory, machine)?;
         let problem = |error: &dyn std::fmt::Display| {
             Error::failed("can't copy the data directory").detail(host.data_directory.display()).detail(error)
         };
@@ -324,7 +351,7 @@ impl Lab {
         let folder = &host.data_directory;
         append(&folder.join("postgresql.conf"), &self.server_settings(host))?;
         append(&folder.join("pg_hba.conf"), HBA)?;
-        if host.name != "node1" {
+        if host.name != "node1" && !self.options.is_witness(&host.name) {
             // The spare follows the virtual address, and so the primary, without being told.
             let follows_vip = host.name == "spare" && !self.options.sync;
             let upstream = if follows_vip { VIP } else { self.host("node1")?.address };
@@ -512,6 +539,9 @@ impl Network {
             processes.extend(base.iter().flat_map(|base| strays(base)));
             signal_all(&processes, Signal::SIGKILL);
             if processes.is_empty() {
+                if let Some(base) = &base {
+                    unmount_disks(base);
+                }
                 // Something may have been written up to the very last moment: then once more.
                 match remove_folder(&self.base) {
                     Ok(()) => break,
@@ -547,6 +577,22 @@ fn make_folder(path: &Path, owner: Option<&Machine>) -> Result<()> {
 fn give(path: &Path, machine: &Machine) -> Result<()> {
     chown(path, Some(machine.postgres.uid), Some(machine.postgres.gid))
         .map_err(|errno| Error::failed("can't change the owner").detail(path.display()).detail(errno))
+}
+
+/// Gives a host a disk of its own, in memory, that is full when it is full.
+fn mount_disk(folder: &Path, size: u64) -> Result<()> {
+    let options = format!("size={size},mode=0755");
+    mount(Some("pgbaton-lab"), folder, Some("tmpfs"), MsFlags::empty(), Some(options.as_str())).map_err(
+        |errno| Error::failed("can't mount a disk for a host").detail(folder.display()).detail(errno),
+    )
+}
+
+/// Takes the disks of all hosts off; where there is none, nothing happens.
+fn unmount_disks(base: &Path) {
+    for (name, ..) in NODES {
+        // EINVAL, ENOENT: nothing is mounted there, which is what was wanted.
+        umount2(&base.join(name), MntFlags::MNT_DETACH).ok();
+    }
 }
 
 fn remove_folder(path: &Path) -> Result<()> {

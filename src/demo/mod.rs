@@ -14,6 +14,7 @@
 pub mod client;
 pub mod control;
 pub mod host;
+pub mod keepalived;
 pub mod lab;
 pub mod namespace;
 pub mod patience;

@@ -8,4 +8,5 @@ pub mod process;
 pub mod sdnotify;
 pub mod signal;
 pub mod spawn;
+pub mod syslog;
 pub mod user;

@@ -35,6 +35,14 @@ pub fn lookup(name: &str) -> Result<User> {
     Ok(User { name: user.name, uid: user.uid.as_raw(), gid: user.gid.as_raw(), groups, home: user.dir })
 }
 
+/// Looks a user up by its number.
+pub fn by_id(uid: u32) -> Result<User> {
+    let found = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(uid))
+        .map_err(|error| Error::failed(format!("can't look up the user {uid}")).detail(error))?
+        .ok_or_else(|| Error::config(format!("there is no user with the number {uid}")))?;
+    lookup(&found.name)
+}
+
 /// Returns whether this process runs as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -9,6 +9,7 @@ pub mod log;
 pub mod paint;
 pub mod progress;
 pub mod report;
+pub mod schema;
 pub mod status;
 pub mod table;
 pub mod timeline;
@@ -90,6 +91,8 @@ struct Streams {
     closed: bool,
     /// The one document of `--json` has been printed.
     printed: bool,
+    /// What was done before the work whose report is still to come.
+    preface: Option<Report>,
 }
 
 impl std::fmt::Debug for Out {
@@ -137,7 +140,7 @@ impl Out {
     ) -> Self {
         let talkative = !globals.quiet && !globals.json && !globals.verbose;
         Self {
-            streams: Mutex::new(Streams { stdout, stderr, closed: false, printed: false }),
+            streams: Mutex::new(Streams { stdout, stderr, closed: false, printed: false, preface: None }),
             json: globals.json,
             quiet: globals.quiet,
             verbose: globals.verbose,
@@ -212,8 +215,17 @@ impl Out {
         self.result(&text)
     }
 
+    /// Keeps the report of what was done first, when another verb does the rest: both become one report.
+    pub fn preface(&self, report: Report) {
+        self.streams().preface = Some(report);
+    }
+
     /// Prints the report of a changing verb, in the form that was asked for.
     pub fn report(&self, report: &Report) -> Result<()> {
+        let preface = self.streams().preface.take();
+        if let Some(preface) = preface {
+            return self.report(&preface.followed_by(report.clone()));
+        }
         if self.json {
             return self.json(report);
         }
@@ -246,11 +258,19 @@ impl Out {
 
     /// Shows the error that ends a verb: to standard error, or as the document of `--json`.
     pub fn error(&self, verb: &str, error: &Error) {
+        let preface = self.streams().preface.take();
+        // There is nobody left to tell when this can't be written.
         if !self.json {
+            if let Some(preface) = preface {
+                drop(self.result(&preface.render(self.stdout_paint, self.quiet, self.verbose)));
+            }
             self.say(&render_error(error, self.stderr_paint));
         } else if !self.streams().printed {
-            // There is nobody left to tell when this can't be written.
-            drop(self.json(&Report::of_error(verb, error)));
+            let report = Report::of_error(verb, error);
+            drop(self.json(&match preface {
+                Some(preface) => preface.followed_by(report),
+                None => report,
+            }));
         }
     }
 
@@ -318,6 +338,23 @@ fn labelled(paint: Paint, label: &str, tone: Tone, text: &str) -> String {
 /// Replaces control characters, which could drive the reader's terminal; line breaks and tabs stay.
 pub fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '\u{fffd}' } else { c }).collect()
+}
+
+/// Breaks a text at blanks into lines of at most `width` columns; a longer word stays whole, to be copied.
+pub fn wrapped(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let Some(line) = lines.last_mut() else { break };
+        if line.is_empty() {
+            line.push_str(word);
+        } else if line.chars().count() + 1 + word.chars().count() <= width {
+            line.push(' ');
+            line.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
 }
 
 #[cfg(test)]

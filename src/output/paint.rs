@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// What a coloured text means.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Tone {
     /// Nothing special.
     #[default]

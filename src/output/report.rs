@@ -139,6 +139,16 @@ impl Report {
         report
     }
 
+    /// Returns one report of this and of what was done after it by another verb.
+    #[must_use]
+    pub fn followed_by(self, rest: Self) -> Self {
+        let mut steps = self.steps;
+        steps.extend(rest.steps);
+        let mut warnings = self.warnings;
+        warnings.extend(rest.warnings);
+        Self { verb: self.verb, changed: self.changed || rest.changed, steps, warnings, ..rest }
+    }
+
     /// Says that this error ended the verb.
     pub fn fail(&mut self, error: &Error) {
         self.failed = true;

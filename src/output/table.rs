@@ -111,7 +111,7 @@ impl Table {
 }
 
 /// Returns the text, or its beginning and an ellipsis when it is wider than `width`.
-fn shorten(text: &str, width: usize) -> String {
+pub(super) fn shorten(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
     }

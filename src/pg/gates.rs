@@ -186,7 +186,7 @@ impl PeerView {
 
     /// Returns whether it answered as a server of some role.
     pub const fn answered(&self) -> bool {
-        matches!(self.answer, PeerAnswer::Primary(_) | PeerAnswer::Standby(_))
+        matches!(self.answer, PeerAnswer::Primary(_) | PeerAnswer::Standby(_) | PeerAnswer::Witness)
     }
 }
 
@@ -202,6 +202,8 @@ pub enum PeerAnswer {
     Down(String),
     /// It gives no answer, or none that tells a role.
     Silent(String),
+    /// It is a witness: it answers, and has no data.
+    Witness,
 }
 
 /// What a peer's server said about itself.
@@ -233,6 +235,7 @@ impl fmt::Display for PeerAnswer {
             Self::Standby(facts) => server(f, "standby", facts),
             Self::Down(why) => write!(f, "down ({why})"),
             Self::Silent(why) => write!(f, "silent ({why})"),
+            Self::Witness => f.write_str("witness"),
         }
     }
 }
@@ -449,7 +452,7 @@ fn servers<'a>(
         let (primary, server) = match &peer.answer {
             PeerAnswer::Primary(server) => (true, *server),
             PeerAnswer::Standby(server) => (false, *server),
-            PeerAnswer::Down(_) | PeerAnswer::Silent(_) => return None,
+            PeerAnswer::Down(_) | PeerAnswer::Silent(_) | PeerAnswer::Witness => return None,
         };
         (!stranger(&server)).then_some((peer.node.as_str(), primary, server))
     })
@@ -628,7 +631,7 @@ fn proof_of_death(local: &LocalView, peers: &[PeerView], policy: &Policy, eviden
     let mut unproven = Vec::new();
     for peer in peers {
         let why = match &peer.answer {
-            PeerAnswer::Primary(_) | PeerAnswer::Standby(_) => continue,
+            PeerAnswer::Primary(_) | PeerAnswer::Standby(_) | PeerAnswer::Witness => continue,
             PeerAnswer::Down(why) | PeerAnswer::Silent(why) => why,
         };
         match evidence.proofs.iter().find(|(node, _)| *node == peer.node) {

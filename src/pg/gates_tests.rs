@@ -340,7 +340,7 @@ proptest! {
                     && !matches!((server.term, local.term), (Some(a), Some(b)) if a < b)
             }
             PeerAnswer::Standby(_) => false,
-            PeerAnswer::Down(_) | PeerAnswer::Silent(_) => true,
+            PeerAnswer::Down(_) | PeerAnswer::Silent(_) | PeerAnswer::Witness => true,
         };
         if peers.iter().any(threat) {
             prop_assert!(!may_promote(&verdicts));

@@ -27,3 +27,4 @@ mod tls;
 pub mod views;
 pub mod vote;
 pub mod walsender;
+pub mod witness;

@@ -5,8 +5,10 @@
 
 use super::conn::{ConnError, ConnSettings, Host, Session};
 use super::gates::{PeerAnswer, PeerView};
-use super::peer;
+use super::vote::{self, NoVote};
+use super::{peer, witness};
 use crate::host::clock::Deadline;
+use crate::promotion::rules::{Ask, Configuration, Standing, Vote};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,40 +22,61 @@ pub struct Peer {
     pub name: String,
     /// How it is reached.
     pub conn: ConnSettings,
+    /// The cluster whose register it keeps, if it is a witness.
+    witness_of: Option<String>,
     kept: Mutex<Option<Session>>,
     open: AtomicUsize,
 }
 
-/// The other nodes' servers.
+/// The other nodes' servers, and the witness if there is one.
 #[derive(Debug, Clone, Default)]
-pub struct Peers(Arc<Vec<Arc<Peer>>>);
+pub struct Peers {
+    data: Arc<Vec<Arc<Peer>>>,
+    witness: Option<Arc<Peer>>,
+}
 
 impl Peers {
     /// Creates the list; nothing is connected yet.
     pub fn new(peers: impl IntoIterator<Item = (String, ConnSettings)>) -> Self {
-        let peer =
-            |(name, conn)| Arc::new(Peer { name, conn, kept: Mutex::new(None), open: AtomicUsize::new(0) });
-        Self(Arc::new(peers.into_iter().map(peer).collect()))
+        let peer = |(name, conn)| Arc::new(Peer::new(name, conn, None));
+        Self { data: Arc::new(peers.into_iter().map(peer).collect()), witness: None }
     }
 
-    /// Returns each peer.
+    /// Adds the witness of a cluster.
+    #[must_use]
+    pub fn with_witness(self, name: &str, conn: ConnSettings, cluster: &str) -> Self {
+        let witness = Peer::new(name.to_owned(), conn, Some(cluster.to_owned()));
+        Self { witness: Some(Arc::new(witness)), ..self }
+    }
+
+    /// Returns each node with data.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Peer>> {
-        self.0.iter()
+        self.data.iter()
     }
 
-    /// Returns the peer of this name.
+    /// Returns everybody who votes: the nodes with data, and the witness.
+    pub fn voters(&self) -> impl Iterator<Item = &Arc<Peer>> {
+        self.data.iter().chain(&self.witness)
+    }
+
+    /// Returns the witness.
+    pub const fn witness(&self) -> Option<&Arc<Peer>> {
+        self.witness.as_ref()
+    }
+
+    /// Returns the voter of this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Peer>> {
-        self.iter().find(|peer| peer.name == name)
+        self.voters().find(|peer| peer.name == name)
     }
 
-    /// Returns how many there are.
+    /// Returns how many vote.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.voters().count()
     }
 
     /// Asks every peer what it is; `tell` is called once for each, from its own thread.
     pub fn ask(&self, until: Deadline, tell: &(impl Fn(PeerView) + Clone + Send + 'static)) {
-        for peer in self.iter() {
+        for peer in self.voters() {
             let told = tell.clone();
             let question = move |peer: &Peer| told(peer.ask(until));
             if let Err(why) = peer.on_a_thread("asker", question) {
@@ -64,6 +87,62 @@ impl Peers {
 }
 
 impl Peer {
+    fn new(name: String, conn: ConnSettings, witness_of: Option<String>) -> Self {
+        Self { name, conn, witness_of, kept: Mutex::new(None), open: AtomicUsize::new(0) }
+    }
+
+    /// Asks it for its promise (rules 1 and 2).
+    pub fn promise(&self, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
+        self.with_session(deadline, |session| match &self.witness_of {
+            None => vote::promise(session, &self.name, ask, deadline),
+            Some(cluster) => {
+                let standing = Standing { voter: self.name.clone(), ..Standing::default() };
+                let record = witness::change(session, cluster, deadline, |register| {
+                    let new = register.promise(ask, &standing).map_err(NoVote::Refused)?;
+                    let record = new.record.clone();
+                    Ok::<_, NoVote>((new, record))
+                })?;
+                Ok(Vote { voter: self.name.clone(), data: None, record })
+            }
+        })
+    }
+
+    /// Tells it that a candidacy is given up (rule 7).
+    pub fn abandon(&self, ask: &Ask, deadline: Deadline) -> Result<bool, ConnError> {
+        self.with_session(deadline, |session| match &self.witness_of {
+            None => vote::abandon(session, ask, deadline),
+            Some(cluster) => witness::change(session, cluster, deadline, |register| {
+                let new = register.abandon(ask);
+                let changed = new != *register;
+                Ok((new, changed))
+            }),
+        })
+    }
+
+    /// Tells it that a term is confirmed.
+    pub fn confirm(&self, configuration: &Configuration, deadline: Deadline) -> Result<bool, ConnError> {
+        self.with_session(deadline, |session| match &self.witness_of {
+            None => vote::confirm(session, configuration, deadline),
+            Some(cluster) => witness::change(session, cluster, deadline, |register| {
+                let new = register.confirm(configuration);
+                let changed = new != *register;
+                Ok((new, changed))
+            }),
+        })
+    }
+
+    /// Has it record a configuration (rule 9); false when the rules forbid it.
+    pub fn record(&self, configuration: &Configuration, deadline: Deadline) -> Result<bool, ConnError> {
+        self.with_session(deadline, |session| match &self.witness_of {
+            None => vote::record(session, configuration, deadline),
+            Some(cluster) => witness::change(session, cluster, deadline, |register| {
+                let new = register.record(configuration);
+                let recorded = new.is_some();
+                Ok((new.unwrap_or_else(|| register.clone()), recorded))
+            }),
+        })
+    }
+
     /// Does something with this peer on a thread of its own; the error says why not.
     pub fn on_a_thread(
         self: &Arc<Self>,
@@ -89,7 +168,15 @@ impl Peer {
     pub fn ask(&self, until: Deadline) -> PeerView {
         let mut broken = false;
         let asked = self.with_session(until, |session| {
-            let view = peer::ask_on(&self.name, session, &self.conn.user, until);
+            let view = match &self.witness_of {
+                None => peer::ask_on(&self.name, session, &self.conn.user, until),
+                Some(cluster) => match witness::read(session, cluster, until) {
+                    Ok(register) => {
+                        PeerView { register, ..PeerView::new(self.name.clone(), PeerAnswer::Witness) }
+                    }
+                    Err(error) => peer::unanswered(&self.name, error),
+                },
+            };
             // A kept session whose server was restarted meanwhile says nothing about the server.
             match (session.spent(), view.answered()) {
                 (Some(why), false) if !broken => {

@@ -19,16 +19,28 @@ pub struct NodeStatus {
     pub reason: Option<String>,
     /// What a person can do.
     pub hint: Option<String>,
+    /// The digest of the configuration its daemon runs with.
+    pub config: Option<String>,
 }
 
 const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS pgbaton; \
     CREATE TABLE IF NOT EXISTS pgbaton.node_status (node text PRIMARY KEY, at timestamptz NOT NULL, \
-    vrrp_state text NOT NULL, phase text NOT NULL, reason text, hint text)";
+    vrrp_state text NOT NULL, phase text NOT NULL, reason text, hint text, config text)";
+
+/// For a table that an older version has made.
+const WIDEN: &str = "ALTER TABLE pgbaton.node_status ADD COLUMN IF NOT EXISTS config text";
+
+/// Whether the table has the newest column.
+const HAS_CONFIG: &str = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('pgbaton.node_status') \
+    AND attname = 'config' AND NOT attisdropped)";
 
 /// Writes the row; false when this server is not a primary.
 pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> Result<bool, ConnError> {
     let rows = session.query(
-        "SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.to_regclass('pgbaton.node_status')::text",
+        format!(
+            "SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.to_regclass('pgbaton.node_status')::text, \
+             {HAS_CONFIG}"
+        ),
         deadline,
     )?;
     let first = rows.first();
@@ -40,19 +52,23 @@ pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> 
     session.execute("SET client_min_messages = warning", deadline)?;
     if first.and_then(|row| row.get(1)).is_none() {
         session.execute(CREATE, deadline)?;
+    } else if !first.is_some_and(|row| row.is_true(2)) {
+        session.execute(WIDEN, deadline)?;
     }
     let literal = super::sql::literal;
     let optional = |text: &Option<String>| text.as_deref().map_or_else(|| "NULL".to_owned(), literal);
     session.execute(
         format!(
-            "INSERT INTO pgbaton.node_status VALUES ({}, now(), {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
+            "INSERT INTO pgbaton.node_status (node, at, vrrp_state, phase, reason, hint, config) \
+             VALUES ({}, now(), {}, {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
              at = excluded.at, vrrp_state = excluded.vrrp_state, phase = excluded.phase, \
-             reason = excluded.reason, hint = excluded.hint",
+             reason = excluded.reason, hint = excluded.hint, config = excluded.config",
             literal(&status.node),
             literal(&status.vrrp_state),
             literal(&status.phase),
             optional(&status.reason),
             optional(&status.hint),
+            optional(&status.config),
         ),
         deadline,
     )?;
@@ -96,10 +112,26 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Vec<StoredStatu
                 phase: text(row, 2)?,
                 reason: text(row, 3),
                 hint: text(row, 4),
+                config: None,
             },
             at: number(row, 5)?,
             age: number(row, 6)?,
         })
     };
     Ok(rows.iter().filter_map(stored).collect())
+}
+
+/// Reads which configuration each daemon runs with: node, digest; none when the table can't be read.
+pub fn digests(
+    session: &mut Session,
+    deadline: Deadline,
+) -> Result<Vec<(String, Option<String>)>, ConnError> {
+    if !session.query(READABLE, deadline)?.first().is_some_and(|row| row.is_true(0)) {
+        return Ok(Vec::new());
+    }
+    let widened = session.query(format!("SELECT {HAS_CONFIG}"), deadline)?;
+    let column = if widened.first().is_some_and(|row| row.is_true(0)) { "config" } else { "NULL" };
+    let rows = session.query(format!("SELECT node, {column} FROM pgbaton.node_status"), deadline)?;
+    let pair = |row: &Row| Some((row.get(0)?.to_owned(), row.get(1).map(str::to_owned)));
+    Ok(rows.iter().filter_map(pair).collect())
 }

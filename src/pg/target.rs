@@ -9,7 +9,7 @@ use super::conn::{ConnSettings, Endpoint, Host};
 use super::pgpass::Secret;
 use crate::error::{Error, Result};
 use crate::settings::libpq::{self, Connection, ConninfoError, Params, Place, PlaceHost};
-use crate::settings::{Node, PostgresSettings};
+use crate::settings::{Node, PostgresSettings, WitnessSettings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -59,6 +59,20 @@ pub fn local(postgres: &PostgresSettings, verb: &str) -> ConnSettings {
 /// Returns how a peer's server is reached.
 pub fn peer(node: &Node, postgres: &PostgresSettings, verb: &str) -> ConnSettings {
     with_host(Host::Tcp(node.address, postgres.port), postgres, verb)
+}
+
+/// Returns how the witness's server is reached.
+pub fn witness(witness: &WitnessSettings, postgres: Option<&PostgresSettings>, verb: &str) -> ConnSettings {
+    let settings = PostgresSettings {
+        port: witness.port,
+        user: witness.user.clone(),
+        database: witness.database.clone(),
+        conninfo: witness.conninfo.clone(),
+        connect_timeout: postgres
+            .map_or(PostgresSettings::new(PathBuf::new()).connect_timeout, |own| own.connect_timeout),
+        ..PostgresSettings::new(PathBuf::new())
+    };
+    with_host(Host::Tcp(witness.address, witness.port), &settings, verb)
 }
 
 /// Returns how the server behind an address is reached.

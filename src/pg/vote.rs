@@ -340,7 +340,8 @@ fn write(session: &mut Session, register: &Register, deadline: Deadline) -> Resu
     for statement in register::write(register) {
         session.query(statement, deadline)?;
     }
-    Ok(())
+    // What the session was told to know the name by would hide the register from it for ever.
+    session.query(format!("RESET {}", ident(SETTING)), deadline).map(drop)
 }
 
 fn alter(session: &mut Session, name: &str, value: &str, deadline: Deadline) -> Result<(), ConnError> {

@@ -11,7 +11,9 @@ use crate::pg::epoch::Term;
 use crate::pg::peers::{Peer, Peers};
 use crate::pg::vote::{self, NoVote};
 use crate::promotion::rules::{self, Ask, Configuration, Enough, Refusal, Vote};
+use crate::units::Moment;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How long the others are told that a candidacy is given up, and then this node's own register.
@@ -30,6 +32,8 @@ pub struct Voters {
     pub vote_within: Duration,
     /// How long a node that has less of the log may take to fetch the rest.
     pub catch_up_within: Duration,
+    /// Since when the only standby has been away; for a pair with a witness.
+    pub missing_since: Arc<Mutex<Option<Moment>>>,
 }
 
 /// One candidacy.
@@ -88,11 +92,10 @@ impl Election {
         let (told, answers) = channel();
         let mut open = 0;
         let mut refusals = Vec::new();
-        for peer in self.voters.peers.iter() {
+        for peer in self.voters.peers.voters() {
             let (told, ask) = (told.clone(), ask.clone());
             let question = move |peer: &Peer| {
-                let vote =
-                    peer.with_session(until, |session| vote::promise(session, &peer.name, &ask, until));
+                let vote = peer.promise(&ask, until);
                 // Nobody listens any more when the others were enough.
                 told.send((peer.name.clone(), vote)).unwrap_or_default();
             };
@@ -209,7 +212,7 @@ impl Election {
             return Ok(());
         }
         let names = vote::read(session, deadline)?.names;
-        let is_in_force = |peer: &&std::sync::Arc<Peer>| names.contains(&format!("\"{}\"", peer.name));
+        let is_in_force = |peer: &&Arc<Peer>| names.contains(&format!("\"{}\"", peer.name));
         let members = self.voters.peers.iter().filter(is_in_force).map(|peer| peer.name.clone()).collect();
         self.configuration = Some(configuration(&self.voters, term, 0, members));
         Ok(())
@@ -250,7 +253,7 @@ impl Election {
     pub fn confirm(&self, session: &mut Session, term: Term, deadline: Deadline) -> Result<String> {
         let configuration = confirmed(session, &self.voters.node, term, deadline)?;
         vote::confirm(session, &configuration, deadline)?;
-        let peers: Vec<&Peer> = self.voters.peers.iter().map(AsRef::as_ref).collect();
+        let peers: Vec<&Peer> = self.voters.peers.voters().map(AsRef::as_ref).collect();
         on_all(&peers, |peer| confirm(peer, &configuration, deadline))
     }
 
@@ -260,10 +263,8 @@ impl Election {
         let deadline = Deadline::after(GIVE_UP_WITHIN);
         let ask = self.ask.take().filter(|_| !self.intended)?;
         self.votes.clear();
-        let peers: Vec<&Peer> = self.voters.peers.iter().map(AsRef::as_ref).collect();
-        let told = on_all(&peers, |peer| {
-            peer.with_session(deadline, |session| vote::abandon(session, &ask, deadline))
-        });
+        let peers: Vec<&Peer> = self.voters.peers.voters().map(AsRef::as_ref).collect();
+        let told = on_all(&peers, |peer| peer.abandon(&ask, deadline));
         // The others' silence has used up their time, not this node's.
         let here = vote::abandon(session, &ask, Deadline::after(GIVE_UP_WITHIN));
         let why = told.err().map(|error| error.to_string()).or_else(|| here.err().map(|e| e.to_string()));
@@ -322,7 +323,7 @@ pub fn confirm(
     configuration: &Configuration,
     deadline: Deadline,
 ) -> std::result::Result<bool, ConnError> {
-    peer.with_session(deadline, |session| vote::confirm(session, configuration, deadline))
+    peer.confirm(configuration, deadline)
 }
 
 /// Does something on several nodes at once; the error names those where it couldn't be done.

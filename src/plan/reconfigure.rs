@@ -9,6 +9,7 @@ use crate::pg::lsn::Lsn;
 use crate::pg::sql::{literal, text_array};
 use crate::pg::{promote, vote};
 use crate::promotion::rules::{Change, Configuration};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 const POLL: Duration = Duration::from_millis(1);
@@ -57,11 +58,25 @@ pub fn reconfigure(
         }
         Change::Loosening => {
             vote::set_names(session, &current.names(), deadline)?;
-            record(session, &wanted)?;
-            // Proved under the old names and on record here before the looser ones let anything through.
-            acknowledged(session, &current, deadline)?;
-            vote::record(session, &wanted, deadline)?;
-            vote::set_names(session, &wanted.names(), deadline)?;
+            match voters.peers.witness() {
+                // Those who could acknowledge the row are away: the witness records it, before anything is let loose.
+                Some(witness) if wanted.w == 0 => {
+                    if !witness.record(&wanted, deadline)? {
+                        return Err(Error::refused(format!("the witness doesn't record {wanted}"))
+                            .hint("pgbaton cluster status"));
+                    }
+                    vote::record(session, &wanted, deadline)?;
+                    vote::set_names(session, &wanted.names(), deadline)?;
+                    record(session, &wanted)?;
+                }
+                _ => {
+                    record(session, &wanted)?;
+                    // Proved under the old names and on record here before the looser ones let anything through.
+                    acknowledged(session, &current, deadline)?;
+                    vote::record(session, &wanted, deadline)?;
+                    vote::set_names(session, &wanted.names(), deadline)?;
+                }
+            }
         }
         Change::Neither => {
             return Err(Error::refused(format!("{current} can't become {wanted} in one step"))
@@ -87,6 +102,9 @@ fn wanted(
     if full.w <= current.w && current.members.len() > 1 {
         return Ok(full);
     }
+    if let Some(alone) = without_standby(session, voters, current, deadline)? {
+        return Ok(alone);
+    }
     // More acknowledgements than before are asked for only of standbys that can give them at once.
     let sql = format!(
         "SELECT count(DISTINCT application_name) >= {} FROM pg_stat_replication WHERE application_name = ANY ({}) \
@@ -96,6 +114,35 @@ fn wanted(
     );
     let caught_up = session.query(sql, deadline)?.first().is_some_and(|row| row.is_true(0));
     Ok(if caught_up { full } else { Configuration { change: full.change, ..current.clone() } })
+}
+
+/// How long the only standby may be away before its primary goes on without it.
+const GO_ON_AFTER: Duration = Duration::from_secs(3);
+
+/// Returns the configuration without the only standby when it has been away for long and a witness can record that.
+fn without_standby(
+    session: &mut Session,
+    voters: &Voters,
+    current: &Configuration,
+    deadline: Deadline,
+) -> Result<Option<Configuration>> {
+    if voters.peers.witness().is_none() || current.w == 0 {
+        return Ok(None);
+    }
+    let sql = format!(
+        "SELECT count(*) = 0 FROM pg_stat_replication WHERE application_name = ANY ({})",
+        text_array(&current.members)
+    );
+    let away = session.query(sql, deadline)?.first().is_some_and(|row| row.is_true(0));
+    let mut since = voters.missing_since.lock().unwrap_or_else(PoisonError::into_inner);
+    if !away {
+        *since = None;
+        return Ok(None);
+    }
+    let now = clock::now();
+    let begun = *since.get_or_insert(now);
+    let change = current.change.saturating_add(1);
+    Ok((now.since(begun) >= GO_ON_AFTER).then(|| configuration(voters, current.term, change, Vec::new())))
 }
 
 /// Waits until the members have on disk what this server has: a commit that was let through without them, because

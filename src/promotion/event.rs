@@ -74,6 +74,8 @@ pub enum EventKind {
     NotifyFailed,
     /// The daemon stops.
     Stopping,
+    /// The record on disk has a gap: the disk was too slow.
+    RecordsLost,
 }
 
 impl EventKind {

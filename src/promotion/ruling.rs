@@ -108,7 +108,7 @@ fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
     let (server, primary) = match &peer.answer {
         PeerAnswer::Primary(server) => (server, true),
         PeerAnswer::Standby(server) => (server, false),
-        PeerAnswer::Down(_) | PeerAnswer::Silent(_) => return None,
+        PeerAnswer::Down(_) | PeerAnswer::Silent(_) | PeerAnswer::Witness => return None,
     };
     if matches!((server.system_id, local.system_id), (Some(theirs), Some(mine)) if theirs != mine) {
         return Some(Ruling::Hold {

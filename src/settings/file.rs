@@ -11,6 +11,7 @@ use super::problem::{Problem, Problems, nearest};
 use super::replication::RawReplication;
 use super::track::{RawProcess, RawScript, RawTrack, RawTrackFile, Trackers, Weights};
 use super::value::{Check, Value};
+use super::witness::RawWitness;
 use super::{
     Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, PostgresSettings,
     Settings, SshSettings, VipSettings, VrrpSettings,
@@ -43,6 +44,7 @@ struct RawFile {
     guard: RawGuard,
     #[serde(default)]
     replication: RawReplication,
+    witness: Value<RawWitness>,
     #[serde(default)]
     ssh: RawSsh,
     #[serde(default)]
@@ -64,6 +66,7 @@ struct RawFile {
 struct RawCluster {
     name: Value<String>,
     runtime_directory: Value<String>,
+    state_directory: Value<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -176,9 +179,19 @@ pub(super) fn read(text: &str, name: &str) -> Result<Settings> {
     let mut check = Check { problems, warnings: Vec::new() };
     let settings = check.file(raw);
     match settings {
-        Some(settings) if check.problems.is_empty() => Ok(Settings { warnings: check.warnings, ..settings }),
+        Some(settings) if check.problems.is_empty() => {
+            Ok(Settings { digest: digest(text), warnings: check.warnings, ..settings })
+        }
         _ => Err(check.problems.into_error(name, text)),
     }
+}
+
+/// Returns what names the text of a file.
+fn digest(text: &str) -> String {
+    use sha1::Digest as _;
+    let digest = sha1::Sha1::digest(text.as_bytes());
+    let first = digest.iter().take(8).fold(0_u64, |all, octet| (all << 8) | u64::from(*octet));
+    format!("{first:016x}")
 }
 
 fn one_line(message: &str) -> String {
@@ -214,6 +227,16 @@ impl Check {
         let guard = self.guard(raw.guard, vrrp.advert_interval);
         let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
         let replication = self.replication(raw.replication, &roles);
+        let place = raw.witness.as_ref().map(Spanned::span);
+        let witness = raw.witness.and_then(|raw| self.witness(raw.into_inner()));
+        if let Some(place) = place
+            && (replication.mode != super::ReplicationMode::Sync || roles.len() != 2)
+        {
+            let problem =
+                Problem::at(place, "a witness votes beside two nodes whose commits wait for each other");
+            self.problems
+                .add(problem.hint("[replication] mode = \"sync\" and two [[node]]s, or no [witness]"));
+        }
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
         if let (Some(span), Some((None, _))) = (directory_span, &postgres)
@@ -233,6 +256,7 @@ impl Check {
         self.socket_paths(&cluster, &nodes);
         Some(Settings {
             file: None,
+            digest: String::new(),
             cluster,
             nodes,
             me: None,
@@ -241,6 +265,7 @@ impl Check {
             postgres,
             guard,
             replication,
+            witness,
             ssh,
             instances,
             groups,
@@ -255,7 +280,9 @@ impl Check {
         let name = self.name("the cluster's name", &name)?;
         let runtime_directory =
             self.path("runtime_directory", raw.runtime_directory).unwrap_or_else(|| "/run/pgbaton".into());
-        Some(ClusterSettings { name, runtime_directory })
+        let state_directory =
+            self.path("state_directory", raw.state_directory).unwrap_or_else(|| "/var/lib/pgbaton".into());
+        Some(ClusterSettings { name, runtime_directory, state_directory })
     }
 
     fn nodes(&mut self, raw: Vec<Spanned<RawNode>>, may_be_none: bool) -> Vec<Checked> {

@@ -166,6 +166,15 @@ pub const SECTIONS: &[Section] = &[
                 example: "\"/run/pgbaton\"",
                 doc: "Where the control socket (NODE.sock) and the lock (NODE.lock) of a node are made.",
             },
+            Key {
+                name: "state_directory",
+                form: Form::Path,
+                default: Default::Value("\"/var/lib/pgbaton\""),
+                example: "\"/var/lib/pgbaton\"",
+                doc: "Where a node keeps its flight record (NODE.events.jsonl): what its daemon has seen, \
+                      decided and done, a few megabytes at most. The daemon runs on without it if it can't \
+                      be written.",
+            },
         ],
     },
     Section {
@@ -430,6 +439,7 @@ pub const SECTIONS: &[Section] = &[
         ],
     },
     replication::REPLICATION,
+    replication::WITNESS,
     Section {
         name: "ssh",
         repeated: false,

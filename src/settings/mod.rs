@@ -16,8 +16,10 @@ mod replication;
 mod shape;
 #[cfg(test)]
 mod tests;
+pub mod threshold;
 mod track;
 mod value;
+mod witness;
 
 use crate::error::{Error, Kind, Result};
 use crate::units::InterfaceAddress;
@@ -35,6 +37,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use track::{FileSettings, ProcessSettings, ScriptSettings, TrackSettings, Trackers};
+pub use witness::WitnessSettings;
 
 /// Where the configuration is read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/pgbaton/pgbaton.toml";
@@ -47,6 +50,8 @@ const LARGEST_FILE: u64 = 1 << 20;
 pub struct Settings {
     /// The file that was read; `None` when the settings were made from flags.
     pub file: Option<PathBuf>,
+    /// Names the text of the file: two nodes with one digest have the same configuration.
+    pub digest: String,
     /// The cluster as a whole.
     pub cluster: ClusterSettings,
     /// Every node, in the order of the file.
@@ -63,6 +68,8 @@ pub struct Settings {
     pub guard: GuardSettings,
     /// How replication is run.
     pub replication: ReplicationSettings,
+    /// The third vote of two nodes.
+    pub witness: Option<WitnessSettings>,
     /// How the other nodes are reached over SSH.
     pub ssh: SshSettings,
     /// Further virtual routers, which only elect and move their addresses.
@@ -84,6 +91,8 @@ pub struct ClusterSettings {
     pub name: String,
     /// Where control sockets and locks are made.
     pub runtime_directory: PathBuf,
+    /// Where flight records are kept.
+    pub state_directory: PathBuf,
 }
 
 /// One machine of the cluster.

@@ -163,6 +163,25 @@ impl fmt::Display for Lease {
     }
 }
 
+/// A point in time in the past.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long ago.
+    Ago(Duration),
+    /// At this time: microseconds since 1970.
+    At(i64),
+}
+
+/// Reads a duration (so long ago) or an RFC 3339 time.
+pub fn since(text: &str) -> Result<Since, String> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(Since::At(time.as_microsecond()));
+    }
+    duration(text)
+        .map(Since::Ago)
+        .map_err(|_| "write it as 10m (so long ago), or as 2026-01-02T03:04:05Z".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,5 +277,12 @@ mod tests {
         fn no_number_and_unit_makes_the_parsers_panic(text in "[0-9.]{0,60}(ms|s|m|min|h|B|kB|MB|GB|TB)") {
             drop((duration(&text), size(&text), advert_interval(&text), text.parse::<Lease>()));
         }
+    }
+
+    #[test]
+    fn since_is_a_duration_or_a_time() {
+        assert_eq!(since("10m"), Ok(Since::Ago(Duration::from_secs(600))));
+        assert_eq!(since("1970-01-01T00:00:01+01:00"), Ok(Since::At(-3_599_000_000)));
+        assert!(since("yesterday").is_err());
     }
 }

@@ -15,6 +15,8 @@
 )]
 
 mod engine;
+mod keepalived;
+mod peer;
 
 use pgbaton::cli::Fault;
 use pgbaton::demo::lab::{Lab, LabOptions};
@@ -37,7 +39,7 @@ fn main() {
         text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{flag} takes a number")))
     };
     let rounds = number("--rounds", 5);
-    let only: Vec<&str> = ["process", "engine", "failover"]
+    let only: Vec<&str> = ["process", "engine", "failover", "keepalived"]
         .into_iter()
         .filter(|part| words.iter().any(|word| word == part))
         .collect();
@@ -53,6 +55,10 @@ fn main() {
     }
     if wanted("failover") {
         failovers(rounds);
+    }
+    if wanted("keepalived") {
+        keepalived::outages(rounds);
+        drop(std::fs::remove_dir_all(Path::new("/var/lib/pgbaton-bench")));
     }
 }
 
@@ -197,9 +203,11 @@ fn failovers(rounds: usize) {
         (Fault::Postgres, 100, "120"),
         (Fault::Switchover, 100, "300"),
         (Fault::Freeze, 100, "the lease (3 s) + 1 s"),
+        (Fault::Partition, 100, "none"),
     ];
+    let mut ours = Vec::new();
     for (fault, advert, budget) in cases {
-        let rounds = if fault == Fault::Freeze { rounds.min(3) } else { rounds };
+        let rounds = if matches!(fault, Fault::Freeze | Fault::Partition) { rounds.min(3) } else { rounds };
         let reports: Vec<DemoReport> = (0..rounds).map(|_| play(fault, advert)).collect();
         let outages: Vec<f64> = reports.iter().map(|report| report.write_outage_ms).collect();
         let lost: Vec<String> = reports.iter().map(|report| report.rows.lost.to_string()).collect();
@@ -210,7 +218,9 @@ fn failovers(rounds: usize) {
             lost.join(" ")
         );
         stages(&reports);
+        ours.push((fault, advert, outages));
     }
+    peer::compare(rounds, &ours);
     drop(std::fs::remove_dir_all(Path::new("/var/lib/pgbaton-bench")));
 }
 

@@ -179,7 +179,9 @@ fn present(address: IpAddr) -> bool {
 
 fn write_config(path: &Path, home: &Path, instances: &str) {
     let home = home.display();
-    let text = format!("[cluster]\nname = \"t\"\nruntime_directory = \"{home}\"\n\n{instances}");
+    let text = format!(
+        "[cluster]\nname = \"t\"\nruntime_directory = \"{home}\"\nstate_directory = \"{home}\"\n\n{instances}"
+    );
     let new = path.with_extension("new");
     std::fs::write(&new, text).unwrap();
     std::fs::rename(new, path).unwrap();

@@ -3,6 +3,7 @@
 //! They need root, `ip` and keepalived, and fail without.
 
 mod bench;
+mod chain;
 mod effects;
 mod group;
 mod interop;

@@ -241,3 +241,56 @@ fn a_paused_cluster_changes_nothing_by_itself() {
     stage.host("node1").power_on(true).unwrap();
     stage.host("node1").start_daemon().unwrap();
 }
+
+/// A lab of two nodes and a witness.
+fn witnessed(name: &str) -> Stage {
+    let stage = Stage::with(name, |options| {
+        options.sync = true;
+        options.witness = true;
+        "hold".clone_into(&mut options.availability);
+    });
+    stage.until("the names in force", || {
+        (stage.ask("node1", "SHOW synchronous_standby_names") == "ANY 1 (\"node2\")").then_some(())
+    });
+    stage
+}
+
+#[test]
+fn with_a_witness_writes_go_on_without_the_standby_and_only_the_primary_may_come_back() {
+    let stage = witnessed("sync-witness-standby");
+    let writer = stage.writer();
+    let fault = stage.host("node2").power_off().unwrap();
+    stage.until("the primary to go on alone", || {
+        // While commits wait, clients that gave up hold every connection there is.
+        let names = stage.host("node1").sql_value("SHOW synchronous_standby_names").ok()??;
+        names.is_empty().then_some(())
+    });
+    stage.until_commits(&writer, "node1", fault + std::time::Duration::from_secs(1));
+    // What was acknowledged since is on node1 only: node2 may not take its place.
+    let fault = stage.host("node1").power_off().unwrap();
+    stage.host("node2").power_on(true).unwrap();
+    stage.host("node2").start_daemon().unwrap();
+    let held = stage.until_sign("node2", "decision:hold", fault);
+    assert!(held.text.contains("isn't in the configuration in force"), "{}", held.text);
+    stage.host("node1").power_on(true).unwrap();
+    stage.host("node1").start_daemon().unwrap();
+    stage.until_serving("node1");
+    stage.until("node2 to count again", || {
+        let names = stage.host("node1").sql_value("SHOW synchronous_standby_names").ok()??;
+        (names == "ANY 1 (\"node2\")").then_some(())
+    });
+    assert_eq!(stage.verify(&writer.finish(), "node1").lost, 0);
+}
+
+#[test]
+fn with_a_witness_a_partition_is_decided_by_the_side_that_reaches_it() {
+    let stage = witnessed("sync-witness-cut");
+    let writer = stage.writer();
+    let fault = stage.host("node1").cut().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.until("node1 to let go", || (!stage.holds("node1")).then_some(()));
+    stage.host("node1").heal().unwrap();
+    stage.until("node1 to follow", || stage.host("node2").streams_to("node1").unwrap_or(false).then_some(()));
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+    stage.until_only_holder("node2");
+}

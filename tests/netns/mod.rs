@@ -5,10 +5,13 @@
 mod demos;
 mod failover;
 mod fencing;
+mod flight;
 mod interrupted;
+mod logs;
 mod lossless;
 mod refusals;
 mod returning;
+mod runbook;
 mod silence;
 
 use pgbaton::demo::client::{Manner, Writer, rows_present};

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// `10.77.0.1` is namespace a of the bed.
-const SETTINGS: &str = "[cluster]\nname = \"main\"\nruntime_directory = \"RUN\"\n\
+const SETTINGS: &str = "[cluster]\nname = \"main\"\nruntime_directory = \"RUN\"\nstate_directory = \"RUN\"\n\
     [[node]]\nname = \"node1\"\naddress = \"10.77.0.1\"\npriority = 200\n\
     [[node]]\nname = \"node2\"\naddress = \"10.77.0.2\"\npriority = 100\n\
     [[vip]]\naddress = \"10.77.0.100/24\"\n";

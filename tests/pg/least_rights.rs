@@ -19,6 +19,7 @@ fn status() -> NodeStatus {
         phase: "serving".to_owned(),
         reason: None,
         hint: None,
+        config: None,
     }
 }
 

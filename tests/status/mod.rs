@@ -244,6 +244,7 @@ fn why_a_node_stays_down_is_read_from_the_primary() {
         phase: "fenced".to_owned(),
         reason: Some("term 3 is confirmed on node1".to_owned()),
         hint: Some("is its data needed?".to_owned()),
+        config: None,
     };
     assert!(status_row::write(&mut session, &status, long()).unwrap());
     let view = net.look(2);

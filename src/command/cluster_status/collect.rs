@@ -78,6 +78,11 @@ impl Collector {
         Self { settings, timeout, nodes, vips, sockets }
     }
 
+    /// Returns the settings, with the node that this machine is.
+    pub const fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Asks everyone and returns what they said; takes the timeout at most.
     pub fn collect(&mut self) -> ClusterView {
         let timeout = self.timeout;

@@ -393,6 +393,7 @@ mod tests {
             phase: "serving".to_owned(),
             reason: None,
             hint: None,
+            config: None,
         };
         StoredStatus { status, at, age: 1000.0 - at }
     }

@@ -26,6 +26,8 @@ pub fn pages() -> Vec<Document> {
         pages.push((format!("{}.8", verb.page()), verb_page(verb, &names)));
     }
     pages.push(("pgbaton.toml.5".to_owned(), configuration()));
+    pages.push(("pgbaton-json.7".to_owned(), super::documents::page()));
+    pages.extend(super::pages::pages());
     pages.push(("pgbaton-protocol.7".to_owned(), super::protocol::page()));
     pages
 }
@@ -117,6 +119,8 @@ fn program(root: &Command, verbs: &[Verb<'_>]) -> String {
     page.section("SEE ALSO");
     let mut see: Vec<String> = verbs.iter().map(Verb::page).map(|name| reference(&name, 8)).collect();
     see.push(reference("pgbaton.toml", 5));
+    see.push(reference("pgbaton-json", 7));
+    see.extend(["pgbaton-guide", "pgbaton-runbook"].map(|name| reference(name, 7)));
     see.push(reference("pgbaton-protocol", 7));
     page.raw(&see.join(",\n"));
     page.finish()
@@ -157,6 +161,7 @@ fn verb_page(verb: &Verb<'_>, names: &[String]) -> String {
     let siblings = names.iter().filter(|other| **other != name && other.starts_with(&prefix));
     see.extend(siblings.map(|other| reference(other, 8)));
     see.push(reference("pgbaton.toml", 5));
+    see.push(reference("pgbaton-json", 7));
     page.raw(&see.join(",\n"));
     page.finish()
 }
@@ -379,6 +384,8 @@ fn files(page: &mut Page) {
     page.text("The control socket of the daemon.");
     page.item("/run/pgbaton/\\fINODE\\fR.lock");
     page.text("The lock of the daemon.");
+    page.item("/var/lib/pgbaton/\\fINODE\\fR.events.jsonl");
+    page.text("The flight record of the daemon.");
 }
 
 /// Sets the examples of the help: two spaces and a sentence, four spaces and a command.

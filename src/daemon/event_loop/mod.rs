@@ -130,8 +130,9 @@ pub fn run(parts: Parts) -> Result<()> {
         sched::real_time(priority, settings.daemon.cpu_limit)?;
     }
 
+    let recorder = Recorder::new(log, &settings.cluster.state_directory, &node.name);
     let mut daemon = Loop {
-        edges: Edges::new(poller, Netlink::open()?, Recorder::new(log), notifier),
+        edges: Edges::new(poller, Netlink::open()?, recorder, notifier),
         settings,
         node,
         supervisor,
@@ -395,6 +396,9 @@ impl Loop {
                 }
             }
             (None, _) => self.forget_postmaster(),
+        }
+        if let Local::Standby(view) | Local::Primary(view) = &seen.local {
+            self.edges.recorder.at_position(view);
         }
         self.tell(now, Input::Local(seen.local));
     }

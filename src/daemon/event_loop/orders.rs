@@ -25,7 +25,10 @@ impl Loop {
                     drop(database.jobs.send(Job::Warm));
                 }
             }
-            Order::Promote { term } => self.job(Job::Promote { term }),
+            Order::Promote { term } => {
+                self.edges.recorder.in_term(term.0);
+                self.job(Job::Promote { term });
+            }
             Order::Serve { adopt, term } => self.job(Job::Serve { adopt, term }),
             Order::Reconfigure { term } => self.upkeep(Job::Reconfigure { term }),
             Order::Confirm { term, nodes } => self.upkeep(Job::Confirm { term, nodes }),

@@ -98,6 +98,10 @@ impl Loop {
             "vips": self.main().map(Instance::vips).unwrap_or_default(),
             "term": supervisor.and_then(Supervisor::term),
             "instances": instances,
+            "upkeep": self.database.as_ref().map(|database| json!({
+                "busy": database.tending,
+                "trouble": database.upkeep_trouble,
+            })),
         })
     }
 
@@ -162,6 +166,7 @@ impl Loop {
                 phase,
                 reason,
                 hint,
+                config: Some(self.settings.digest.clone()),
             });
         }
     }

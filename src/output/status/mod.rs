@@ -4,12 +4,17 @@
 //! is wrong; [`StatusReport`] is the versioned document for programs and [`StatusReport::render`] the table for
 //! people. What isn't known is `None` or "unknown", never a guess.
 
+mod history;
+mod nagios;
 mod problems;
+mod prometheus;
 mod render;
 mod view;
 
 use serde::Serialize;
 
+pub use history::History;
+pub use nagios::{PluginOutput, PluginState, Thresholds};
 pub use problems::{Problem, Severity, problems};
 pub use view::{
     ClusterView, DaemonView, EpochView, NodeView, Reach, Receiver, Sender, ServerRole, ServerView, Source,
@@ -71,6 +76,22 @@ mod tests {
         assert_eq!(report.exit_code(), 0);
         view.nodes[1].server.as_mut().unwrap().replay_paused = true;
         assert_eq!(StatusReport::new(view).exit_code(), 1);
+    }
+
+    #[test]
+    fn every_key_of_the_document_is_in_the_manual() {
+        use super::view::{DaemonView, NodeView, VipAnswer, VipView};
+        use crate::output::schema::{STATUS, tests::assert_described};
+        let mut view = healthy();
+        let unknown = VipAnswer::Unknown { detail: "x".to_owned() };
+        view.vips.push(VipView { address: "192.0.2.24/24".to_owned(), answer: unknown });
+        view.nodes[2].server.as_mut().unwrap().replay_paused = true;
+        let silent = NodeView { server: None, ..view.nodes[1].clone() };
+        view.nodes.push(silent);
+        view.nodes[2].daemon = DaemonView::NotRunning { detail: "x".to_owned() };
+        let mut document = serde_json::to_value(StatusReport::new(view)).unwrap();
+        document["nodes"][2]["daemon"].as_object_mut().unwrap().remove("detail");
+        assert_described(&STATUS, &document);
     }
 
     #[test]

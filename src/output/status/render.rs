@@ -2,12 +2,12 @@
 //!
 //! It fits into 80 columns, and colour only repeats what the words say.
 
-use super::problems::bytes;
+use super::problems::{bytes, sender_of};
 use super::view::{NodeView, Reach, ServerRole, ServerView, VipAnswer};
 use super::{Problem, Severity, StatusReport};
-use crate::output::clean;
 use crate::output::paint::{Paint, Tone};
 use crate::output::table::{Align, Cell, Table};
+use crate::output::{clean, wrapped};
 
 impl StatusReport {
     /// Renders the report for a person, for a terminal of so many columns.
@@ -69,7 +69,7 @@ impl StatusReport {
     }
 
     fn table(&self) -> Table {
-        let mut table = Table::new(&[
+        let mut head = vec![
             ("NODE", Align::Left),
             ("ROLE", Align::Left),
             ("VRRP", Align::Left),
@@ -77,15 +77,27 @@ impl StatusReport {
             ("TL/TERM", Align::Left),
             ("LSN", Align::Left),
             ("LAG", Align::Right),
-            ("SINCE", Align::Right),
-        ]);
+        ];
+        let senders = self.view.primary().and_then(|node| node.server.as_ref());
+        let senders = senders.map(|server| server.senders.as_slice()).unwrap_or_default();
+        // Where all replication is asynchronous the column would say nothing.
+        let synchronous = senders.iter().any(|sender| sender.sync_state.as_deref() != Some("async"));
+        if synchronous {
+            head.push(("SYNC", Align::Left));
+        }
+        head.push(("SINCE", Align::Right));
+        let mut table = Table::new(&head);
         for node in &self.view.nodes {
-            table.row(self.row(node));
+            let sync = synchronous.then(|| {
+                let sender = sender_of(node, senders);
+                sender.and_then(|sender| sender.sync_state.as_deref()).unwrap_or("-")
+            });
+            table.row(self.row(node, sync));
         }
         table
     }
 
-    fn row(&self, node: &NodeView) -> Vec<Cell> {
+    fn row(&self, node: &NodeView, sync: Option<&str>) -> Vec<Cell> {
         let server = node.server.as_ref();
         // What a daemon wrote into a table before its host fell silent says nothing about now.
         let told = node.daemon.told().filter(|_| !matches!(node.reach, Reach::Timeout | Reach::NoRoute));
@@ -118,7 +130,7 @@ impl StatusReport {
             .and_then(|told| told.since_seconds)
             .or_else(|| server.and_then(|server| server.up_seconds))
             .map_or_else(|| "-".to_owned(), ago);
-        vec![
+        let mut row = vec![
             Cell::new(&node.name, name),
             Cell::new(role, role_tone),
             Cell::new(vrrp, if active { Tone::Strong } else { Tone::Plain }),
@@ -126,8 +138,10 @@ impl StatusReport {
             server.map_or_else(|| "-".to_owned(), timeline).into(),
             server.map_or_else(|| "-".to_owned(), |server| server.lsn.to_string()).into(),
             Cell::new(server.map_or_else(|| "-".to_owned(), lag), lag_tone),
-            since.into(),
-        ]
+        ];
+        row.extend(sync.map(Cell::from));
+        row.push(since.into());
+        row
     }
 
     fn has_vip(&self, node: &NodeView) -> bool {
@@ -203,23 +217,6 @@ fn rendered(problem: &Problem, paint: Paint, width: usize) -> String {
         }
     }
     text
-}
-
-/// Breaks a text at blanks into lines of at most `width` columns; a longer word stays whole, to be copied.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let Some(line) = lines.last_mut() else { break };
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
-        } else {
-            lines.push(word.to_owned());
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

@@ -40,6 +40,8 @@ pub struct Config {
 pub struct Votes {
     /// How many voters there are, this node included.
     pub electorate: usize,
+    /// Whether only two of them have data.
+    pub pair: bool,
     /// How often a serving node asks the others.
     pub heartbeat: Duration,
     /// How long it goes on without the answer of a majority.

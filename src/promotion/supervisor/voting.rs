@@ -74,18 +74,21 @@ impl Supervisor {
                 }
             }
         }
-        let mine = |peer: &&PeerView| {
-            peer.register.promise.as_ref().is_some_and(|promise| {
+        // Every voter knows the term as confirmed: only then does it record changes, and find its way back.
+        let uninformed = |peer: &&PeerView| {
+            let known = peer.register.confirmed.as_ref();
+            let promised_here = peer.register.promise.as_ref().is_some_and(|promise| {
                 promise.term == term
                     && promise.holder == self.config.node
                     && promise.state == PromiseState::Promised
-            })
+            });
+            peer.answered() && (promised_here || known.is_none_or(|known| known.term < term))
         };
-        let nodes: Vec<String> = peers.iter().filter(mine).map(|peer| peer.node.clone()).collect();
-        if !nodes.is_empty() {
+        let nodes: Vec<String> = peers.iter().filter(uninformed).map(|peer| peer.node.clone()).collect();
+        if !nodes.is_empty() && view.configuration.is_some() {
             self.orders.push_back(Order::Confirm { term, nodes });
         }
-        if votes.electorate == 2 || view.configuration.as_ref().is_none_or(|now| now.w == 0) {
+        if votes.pair || view.configuration.as_ref().is_none_or(|now| now.w == 0) {
             self.orders.push_back(Order::Reconfigure { term });
         }
     }
@@ -141,7 +144,7 @@ impl Supervisor {
     pub(super) fn learn_terms(&mut self, peers: &[PeerView]) {
         let terms = peers.iter().filter_map(|peer| match &peer.answer {
             PeerAnswer::Primary(server) | PeerAnswer::Standby(server) => server.term,
-            PeerAnswer::Down(_) | PeerAnswer::Silent(_) => None,
+            PeerAnswer::Down(_) | PeerAnswer::Silent(_) | PeerAnswer::Witness => None,
         });
         self.newest_term = self.newest_term.max(terms.max());
     }

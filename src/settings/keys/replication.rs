@@ -51,3 +51,49 @@ pub(super) const REPLICATION: Section = Section {
         },
     ],
 };
+
+/// The table `[witness]`.
+pub(super) const WITNESS: Section = Section {
+    name: "witness",
+    repeated: false,
+    doc: "The third vote of two nodes with mode = \"sync\": any PostgreSQL on a third host that is none of the cluster's \
+          own. With it, writes go on when the standby dies, and a partition is decided by the side that reaches it.",
+    keys: &[
+        Key {
+            name: "address",
+            form: Form::Address,
+            default: Default::Required,
+            example: "\"192.0.2.30\"",
+            doc: "Where that PostgreSQL answers.",
+        },
+        Key {
+            name: "port",
+            form: Form::Integer(1, 65_535),
+            default: Default::Value("5432"),
+            example: "5432",
+            doc: "Its port.",
+        },
+        Key {
+            name: "user",
+            form: Form::Text,
+            default: Default::Value("\"postgres\""),
+            example: "\"pgbaton\"",
+            doc: "The role; it keeps its register in the schema pgbaton_witness, which it must be able to make or to use. \
+                  Passwords go into ~/.pgpass.",
+        },
+        Key {
+            name: "database",
+            form: Form::Text,
+            default: Default::Value("\"postgres\""),
+            example: "\"postgres\"",
+            doc: "The database.",
+        },
+        Key {
+            name: "conninfo",
+            form: Form::Text,
+            default: Default::Found("none"),
+            example: "\"sslmode=verify-full sslrootcert=/etc/pgbaton/ca.pem\"",
+            doc: "More connection parameters, as libpq writes them.",
+        },
+    ],
+};

@@ -7,6 +7,8 @@ mod node;
 #[cfg(test)]
 mod tests;
 
+pub(super) use node::sender_of;
+
 use super::view::{ClusterView, NodeView, Reach, ServerRole, ServerView, VipAnswer};
 use crate::pg::lsn::Lsn;
 use serde::Serialize;

@@ -189,7 +189,7 @@ impl Finder<'_> {
             self.add(Severity::Critical, "newer-timeline", Some(node), message, rebuild);
             return true;
         }
-        if let Some(sender) = sender_of(node, upstream)
+        if let Some(sender) = sender_of(node, &upstream.senders)
             && let (Some(sent), Some(replayed)) = (sender.sent_lsn, sender.replay_lsn)
             && replayed > sent
         {
@@ -322,11 +322,10 @@ impl Finder<'_> {
 }
 
 /// Returns the sender that serves a node, by the standby's name or else its address.
-fn sender_of<'a>(node: &NodeView, upstream: &'a ServerView) -> Option<&'a Sender> {
-    let by_name = upstream.senders.iter().find(|sender| sender.name == node.name);
+pub(in crate::output::status) fn sender_of<'a>(node: &NodeView, senders: &'a [Sender]) -> Option<&'a Sender> {
+    let by_name = senders.iter().find(|sender| sender.name == node.name);
     by_name.or_else(|| {
-        let mut here =
-            upstream.senders.iter().filter(|sender| sender.address.as_deref() == Some(&node.address));
+        let mut here = senders.iter().filter(|sender| sender.address.as_deref() == Some(&node.address));
         // Two servers of one address: neither is surely this one.
         here.next().filter(|_| here.next().is_none())
     })

@@ -1,0 +1,151 @@
+//! What is packaged: the units hold, the metadata names files that exist, the examples for monitoring are read by the
+//! programs they are for.
+
+use crate::golden::source;
+use crate::support::pgbaton;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("pgbaton-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+fn generate(what: &str, folder: &Path) {
+    let written = pgbaton(&["generate", what, folder.to_str().unwrap()]);
+    assert!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let again = pgbaton(&["--json", "generate", what, folder.to_str().unwrap()]);
+    let report: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(report["changed"], false, "the second run");
+}
+
+fn run(program: &str, arguments: &[&str], folder: &Path) -> Output {
+    Command::new(program)
+        .args(arguments)
+        .current_dir(folder)
+        .output()
+        .unwrap_or_else(|error| panic!("{program} {arguments:?}: {error}"))
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn systemd_finds_nothing_wrong_with_the_units_and_the_exposure_is_small() {
+    let folder = Folder::new("units");
+    generate("systemd", &folder.0);
+    // What the unit names must exist to be verified.
+    let unit = folder.0.join("pgbaton.service");
+    let text = std::fs::read_to_string(&unit).unwrap();
+    let text = text.replace("/usr/bin/pgbaton", env!("CARGO_BIN_EXE_pgbaton"));
+    std::fs::write(&unit, text).unwrap();
+    let verified = run("systemd-analyze", &["verify", "--man=no", "./pgbaton.service"], &folder.0);
+    let complaints = said(&verified);
+    // Other units of this machine are read along; only what is said of ours counts.
+    let ours: Vec<&str> = complaints.lines().filter(|line| line.contains("pgbaton")).collect();
+    assert!(ours.is_empty() && verified.status.success(), "{complaints}");
+    let security = run(
+        "systemd-analyze",
+        &["security", "--offline=true", "--no-pager", "--threshold=30", "./pgbaton.service"],
+        &folder.0,
+    );
+    let table = said(&security);
+    println!("{}", table.lines().last().unwrap_or_default());
+    assert!(security.status.success(), "more exposed than 3.0:\n{table}");
+}
+
+#[test]
+fn the_unit_in_the_package_is_the_one_that_is_printed() {
+    let printed = pgbaton(&["generate", "systemd"]);
+    let shipped = std::fs::read(source("src/cli/templates/systemd/pgbaton.service")).unwrap();
+    assert_eq!(printed.stdout, shipped);
+}
+
+#[test]
+fn a_start_of_postgresql_after_boot_is_a_standbys_in_the_configured_folder() {
+    let folder = Folder::new("units-configured");
+    let config = source("tests/configs/valid/article.toml");
+    let written =
+        pgbaton(&["--config", config.to_str().unwrap(), "generate", "systemd", folder.0.to_str().unwrap()]);
+    assert!(written.status.success());
+    let text = std::fs::read_to_string(folder.0.join("postgresql.service.d/pgbaton.conf")).unwrap();
+    let configured = std::fs::read_to_string(config).unwrap();
+    let data = configured.lines().rev().find_map(|line| line.strip_prefix("data_directory = \"")).unwrap();
+    let data = data.split('"').next().unwrap();
+    assert!(text.contains(&format!("ExecStartPre=/usr/bin/touch {data}/standby.signal\n")), "{text}");
+}
+
+#[test]
+fn every_file_that_the_packages_name_exists_and_both_packages_have_the_same() {
+    let manifest: toml::Value =
+        toml::from_str(&std::fs::read_to_string(source("Cargo.toml")).unwrap()).unwrap();
+    let metadata = &manifest["package"]["metadata"];
+    let deb: Vec<&str> =
+        metadata["deb"]["assets"].as_array().unwrap().iter().map(|one| one[0].as_str().unwrap()).collect();
+    let rpm: Vec<&str> = metadata["generate-rpm"]["assets"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["source"].as_str().unwrap())
+        .filter(|source| *source != "LICENSE")
+        .collect();
+    assert_eq!(deb, rpm);
+    for asset in deb {
+        let Some(asset) = Some(asset).filter(|asset| !asset.starts_with("target/")) else { continue };
+        let (folder, pattern) = asset.rsplit_once('/').unwrap_or((".", asset));
+        let ending = pattern.strip_prefix('*');
+        let found = std::fs::read_dir(source(folder)).unwrap().any(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            ending.map_or(name == pattern, |ending| name.ends_with(ending))
+        });
+        assert!(found, "{asset}");
+    }
+}
+
+#[test]
+fn prometheus_accepts_the_alert_rules_and_they_fire_when_they_should() {
+    let folder = Folder::new("monitoring");
+    generate("monitoring", &folder.0);
+    for arguments in [["check", "rules", "pgbaton-alerts.yml"], ["test", "rules", "pgbaton-alerts-test.yml"]]
+    {
+        let output = run("promtool", &arguments, &folder.0);
+        assert!(output.status.success(), "{}", said(&output));
+    }
+}
+
+#[test]
+fn the_dashboard_asks_only_for_what_the_alerts_and_the_program_know() {
+    let folder = Folder::new("dashboard");
+    generate("monitoring", &folder.0);
+    let text = std::fs::read_to_string(folder.0.join("grafana-dashboard.json")).unwrap();
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut numbers: Vec<u64> = panels.iter().map(|panel| panel["id"].as_u64().unwrap()).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    assert_eq!(numbers.len(), panels.len(), "the number of a panel is its own");
+    for panel in panels {
+        let at = &panel["gridPos"];
+        assert!(at["x"].as_u64().unwrap() + at["w"].as_u64().unwrap() <= 24, "{}", panel["title"]);
+        for target in panel["targets"].as_array().unwrap() {
+            // promtool reads an expression as it reads a rule's.
+            let expression = target["expr"].as_str().unwrap().replace("$cluster", "main");
+            let rule = format!("groups: [{{name: x, rules: [{{record: x, expr: '{expression}'}}]}}]\n");
+            std::fs::write(folder.0.join("x.yml"), rule).unwrap();
+            let output = run("promtool", &["check", "rules", "x.yml"], &folder.0);
+            assert!(output.status.success(), "{expression}: {}", said(&output));
+        }
+    }
+}
