@@ -101,6 +101,10 @@ pub struct Votes {
     pub vote_within: Duration,
     /// How long fetching the rest of the log may take.
     pub catch_up_within: Duration,
+    /// How long the old primary may go on although the voters have promised; `None`: it can't.
+    pub lease: Option<Duration>,
+    /// Who is known to have stopped.
+    pub gone: Vec<String>,
     /// Where the others reach this node's server.
     pub place: (String, u16),
 }
@@ -274,6 +278,9 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
         if let Some(votes) = &facts.votes {
             plan.needed(Step::Freeze(facts.intent.ask()));
             plan.needed(Step::CollectVotes { voters: votes.voters.clone(), within: votes.vote_within });
+            if let Some(lease) = votes.lease {
+                plan.needed(Step::OutlastLease { lease, gone: votes.gone.clone() });
+            }
             plan.needed(Step::CatchUp { within: votes.catch_up_within });
             plan.needed(Step::SetNames { first: None });
         }

@@ -60,6 +60,14 @@ pub enum Step {
         #[serde(serialize_with = "as_millis")]
         within: Duration,
     },
+    /// Waits until the old primary's lease has run out, unless it is known to have stopped.
+    OutlastLease {
+        /// How long the lease is; it counts from the last promise.
+        #[serde(serialize_with = "as_millis")]
+        lease: Duration,
+        /// Who is known to have stopped.
+        gone: Vec<String>,
+    },
     /// Fetches what another frozen node has more of the log.
     CatchUp {
         /// How long that may take.
@@ -182,6 +190,7 @@ impl Step {
             Self::RemoveAddress { .. } => "remove-address",
             Self::Freeze(_) => "freeze",
             Self::CollectVotes { .. } => "collect-votes",
+            Self::OutlastLease { .. } => "outlast-lease",
             Self::CatchUp { .. } => "catch-up",
             Self::SetNames { .. } => "set-names",
             Self::Repoint { .. } => "repoint",
@@ -252,6 +261,9 @@ impl fmt::Display for Step {
                 voters.join(", "),
                 within.as_millis()
             ),
+            Self::OutlastLease { lease, .. } => {
+                write!(f, "wait until the old primary's lease has run out: {} s at most", lease.as_secs_f32())
+            }
             Self::CatchUp { within } => {
                 write!(f, "fetch what a voter has more of the log, within {} s", within.as_secs_f32())
             }
