@@ -340,6 +340,7 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term, gone: &[S
             lease: voters.lease,
             gone: gone.to_vec(),
             place: config.place.clone(),
+            overridden: voters.overridden,
         }),
     })
 }

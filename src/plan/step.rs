@@ -68,6 +68,14 @@ pub enum Step {
         /// Who is known to have stopped.
         gone: Vec<String>,
     },
+    /// Asks the other voters for the term, and goes on whatever they answer: an operator has said so.
+    OverrideVotes {
+        /// The voters that are asked.
+        voters: Vec<String>,
+        /// How long their answers are waited for.
+        #[serde(serialize_with = "as_millis")]
+        within: Duration,
+    },
     /// Fetches what another frozen node has more of the log.
     CatchUp {
         /// How long that may take.
@@ -191,6 +199,7 @@ impl Step {
             Self::Freeze(_) => "freeze",
             Self::CollectVotes { .. } => "collect-votes",
             Self::OutlastLease { .. } => "outlast-lease",
+            Self::OverrideVotes { .. } => "override-votes",
             Self::CatchUp { .. } => "catch-up",
             Self::SetNames { .. } => "set-names",
             Self::Repoint { .. } => "repoint",
@@ -264,6 +273,12 @@ impl fmt::Display for Step {
             Self::OutlastLease { lease, .. } => {
                 write!(f, "wait until the old primary's lease has run out: {} s at most", lease.as_secs_f32())
             }
+            Self::OverrideVotes { voters, within } => write!(
+                f,
+                "override the votes: ask {} for the term within {} ms, and go on whatever they answer",
+                voters.join(", "),
+                within.as_millis()
+            ),
             Self::CatchUp { within } => {
                 write!(f, "fetch what a voter has more of the log, within {} s", within.as_secs_f32())
             }
