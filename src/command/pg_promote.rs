@@ -130,6 +130,11 @@ impl Candidate {
         promotion(&self.target, &self.server, &self.observed, self.server.read_intent()?, deadline)
     }
 
+    /// Returns whether a promotion of this node was cut short: its intent is still there.
+    pub(super) fn unfinished(&self) -> Result<bool> {
+        Ok(self.server.read_intent()?.is_some())
+    }
+
     /// Returns why the operator has paused the cluster, if it is paused.
     pub(super) fn paused(&self) -> Option<String> {
         self.observed.view.paused.clone()
