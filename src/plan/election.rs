@@ -5,9 +5,10 @@
 //! a step fails: every voter is told, so that nobody waits for a candidate that has gone.
 
 use crate::error::{Error, Kind, Result};
-use crate::host::clock::Deadline;
+use crate::host::clock::{self, Deadline};
 use crate::pg::conn::{ConnError, Session};
 use crate::pg::epoch::Term;
+use crate::pg::gates::PeerAnswer;
 use crate::pg::peers::{Peer, Peers};
 use crate::pg::vote::{self, NoVote};
 use crate::promotion::rules::{self, Ask, Configuration, Enough, Refusal, Vote};
@@ -16,8 +17,13 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// What the voters answer, each with its name.
+type Answers = std::sync::mpsc::Receiver<(String, std::result::Result<Vote, NoVote>)>;
+
 /// How long the others are told that a candidacy is given up, and then this node's own register.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
+/// How often an old primary is looked at whose lease is waited out.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What a node needs to stand for election.
 #[derive(Debug, Clone)]
@@ -28,12 +34,17 @@ pub struct Voters {
     pub peers: Peers,
     /// How many standbys must have a commit before its client is told.
     pub acknowledgements: u8,
+    /// How long a primary that nobody's acknowledgement holds back may go on after the promises; `None`: none may.
+    pub lease: Option<Duration>,
     /// How long the others' votes are waited for.
     pub vote_within: Duration,
     /// How long a node that has less of the log may take to fetch the rest.
     pub catch_up_within: Duration,
     /// Since when the only standby has been away; for a pair with a witness.
     pub missing_since: Arc<Mutex<Option<Moment>>>,
+    /// Whether an operator has overridden the votes: those that are given count, none is needed, and nobody's
+    /// acknowledgement is waited for afterwards.
+    pub overridden: bool,
 }
 
 /// One candidacy.
@@ -43,6 +54,10 @@ pub struct Election {
     ask: Option<Ask>,
     votes: Vec<Vote>,
     enough: Option<Enough>,
+    /// When the promises were enough but for the lease of the old primary.
+    promised_at: Option<Moment>,
+    /// The old primary, when it is known to acknowledge nothing any more.
+    gone: Option<String>,
     configuration: Option<Configuration>,
     intended: bool,
 }
@@ -50,7 +65,16 @@ pub struct Election {
 impl Election {
     /// Creates an election in which nobody has been asked anything.
     pub const fn new(voters: Voters) -> Self {
-        Self { voters, ask: None, votes: Vec::new(), enough: None, configuration: None, intended: false }
+        Self {
+            voters,
+            ask: None,
+            votes: Vec::new(),
+            enough: None,
+            promised_at: None,
+            gone: None,
+            configuration: None,
+            intended: false,
+        }
     }
 
     /// Creates the election of a candidacy that an earlier run left behind.
@@ -60,7 +84,11 @@ impl Election {
 
     /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3).
     pub fn freeze(&mut self, session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<String> {
-        let mut promised = vote::promise(session, &self.voters.node, ask, deadline);
+        let mut promised = if self.voters.overridden {
+            vote::force(session, &self.voters.node, ask, deadline)
+        } else {
+            vote::promise(session, &self.voters.node, ask, deadline)
+        };
         if let Err(NoVote::Refused(Refusal::Held { holder, .. })) = &promised
             && *holder == self.voters.node
         {
@@ -82,6 +110,9 @@ impl Election {
         })?;
         let said = described(&vote);
         self.votes = vec![vote];
+        self.enough = None;
+        self.promised_at = None;
+        self.gone = None;
         Ok(said)
     }
 
@@ -105,16 +136,20 @@ impl Election {
             }
         }
         drop(told);
+        if self.voters.overridden {
+            return self.hear(&answers, refusals, until);
+        }
         loop {
             let shortage = match self.judge() {
-                Ok(enough) => {
+                judged @ (Ok(_) | Err(rules::Shortage::Lease { .. })) => {
                     let said = format!(
                         "{} of {} voters; {}",
                         self.votes.len(),
                         self.voters.peers.count() + 1,
                         self.votes.iter().map(described).collect::<Vec<_>>().join(", ")
                     );
-                    self.enough = Some(enough);
+                    self.enough = judged.ok();
+                    self.promised_at = Some(clock::now());
                     return Ok(said);
                 }
                 Err(shortage) => shortage,
@@ -139,6 +174,82 @@ impl Election {
                 Err(RecvTimeoutError::Disconnected) => open = 0,
             }
         }
+    }
+
+    /// Waits out the old primary's lease: it counts from the question that a voter answered before it promised this node,
+    /// so that it ends before the same time has gone by since the last promise. Should the primary turn out to be
+    /// alive meanwhile, the candidacy is over: nothing has happened yet.
+    pub fn outlast(
+        &mut self,
+        lease: Duration,
+        gone: &[String],
+        deadline: Deadline,
+    ) -> Result<Option<String>> {
+        let holder = match self.judge() {
+            Err(rules::Shortage::Lease { holder }) => holder,
+            Ok(_) => return Ok(None),
+            Err(shortage) => return Err(short(&shortage, &[])),
+        };
+        let said = if gone.contains(&holder) {
+            format!("{holder} has stopped")
+        } else {
+            let promised =
+                self.promised_at.ok_or_else(|| Error::failed("the votes haven't been collected"))?;
+            self.sit_out(&holder, Deadline::at(promised + lease), deadline)?;
+            format!("the lease of {holder} has run out")
+        };
+        self.gone = Some(holder);
+        self.enough = Some(self.judge().map_err(|shortage| short(&shortage, &[]))?);
+        Ok(Some(said))
+    }
+
+    fn sit_out(&self, holder: &str, until: Deadline, deadline: Deadline) -> Result<()> {
+        while !until.passed() {
+            if deadline.passed() {
+                return Err(Error::new(
+                    Kind::TryAgain,
+                    "no time is left for the old primary's lease to run out",
+                )
+                .hint("raise postgres.promote_timeout"));
+            }
+            let step = until.within(LOOK);
+            let answer = self.voters.peers.get(holder).map(|peer| peer.ask(step).answer);
+            if matches!(answer, Some(PeerAnswer::Primary(_))) {
+                return Err(Error::refused(format!("{holder} is alive, and the primary"))
+                    .hint("pgbaton cluster status"));
+            }
+            clock::pause(step.left());
+        }
+        Ok(())
+    }
+
+    /// Takes the promises that are given, where none is needed: whoever promises is frozen by it, and may have more of
+    /// the log. A node that knows of a newer term isn't overridden.
+    fn hear(&mut self, answers: &Answers, mut silent: Vec<String>, until: Deadline) -> Result<String> {
+        let mut open: Vec<String> = self.voters.peers.voters().map(|peer| peer.name.clone()).collect();
+        open.retain(|node| !silent.iter().any(|why| why.starts_with(&format!("{node}: "))));
+        while !open.is_empty() {
+            match answers.recv_timeout(until.left()) {
+                Ok((node, Ok(vote))) => {
+                    open.retain(|name| *name != node);
+                    self.votes.push(vote);
+                }
+                Ok((node, Err(NoVote::Refused(Refusal::Older { newest })))) => {
+                    let why = format!("{node}: it knows of term {newest}");
+                    return Err(short(&rules::Shortage::Older { newest }, &[why]));
+                }
+                Ok((node, Err(no))) => {
+                    open.retain(|name| *name != node);
+                    silent.push(format!("{node}: {no}"));
+                }
+                Err(_) => {
+                    silent.extend(open.drain(..).map(|node| format!("{node}: no answer")));
+                }
+            }
+        }
+        self.enough = Some(self.judge().map_err(|shortage| short(&shortage, &silent))?);
+        let given: Vec<String> = self.votes.iter().map(described).collect();
+        Ok([given, silent].concat().join("; "))
     }
 
     /// Fetches what another frozen node has more of the log (rule 5), and judges again.
@@ -190,6 +301,7 @@ impl Election {
         // Of two nodes only one that is frozen, and so known to be well, is waited for: otherwise the survivor
         // would serve nobody until the other one is back.
         let members: Vec<String> = match others.len() {
+            _ if self.voters.overridden => Vec::new(),
             1 if first.is_none() => self
                 .votes
                 .iter()
@@ -252,7 +364,11 @@ impl Election {
     /// Tells the voters, and this node's own register, that a term is confirmed.
     pub fn confirm(&self, session: &mut Session, term: Term, deadline: Deadline) -> Result<String> {
         let configuration = confirmed(session, &self.voters.node, term, deadline)?;
-        vote::confirm(session, &configuration, deadline)?;
+        if self.voters.overridden {
+            vote::confirm_forced(session, &configuration, deadline)?;
+        } else {
+            vote::confirm(session, &configuration, deadline)?;
+        }
         let peers: Vec<&Peer> = self.voters.peers.voters().map(AsRef::as_ref).collect();
         on_all(&peers, |peer| confirm(peer, &configuration, deadline))
     }
@@ -276,7 +392,10 @@ impl Election {
 
     fn judge(&self) -> std::result::Result<Enough, rules::Shortage> {
         match &self.ask {
-            Some(ask) => rules::enough(ask, &self.votes, self.voters.peers.count() + 1),
+            Some(ask) if self.voters.overridden => rules::overridden(ask, &self.votes),
+            Some(ask) => {
+                rules::enough_without(ask, &self.votes, self.voters.peers.count() + 1, self.gone.as_deref())
+            }
             None => Err(rules::Shortage::NoConfiguration),
         }
     }

@@ -176,9 +176,9 @@ const HOLDS: &[(&str, &str, &[&str])] = &[
         "Too few of the members have detached",
         "The other synchronous standby doesn't answer, and may hold the only copy of an acknowledged commit. Bring it \
          back. Where it is gone for good, as where the holder of a promise is, a person may decide to go on with what \
-         there is: set mode = \"async\" under [replication] on the node that shall lead, so that nobody votes, and promote \
-         it, naming what is overridden. What only the missing node had is lost:",
-        &["pgbaton pg promote --force proof-of-death"],
+         there is, naming what is overridden. What only the missing nodes had is lost. Nobody's acknowledgement is waited \
+         for then, until a standby streams again and the daemon counts on it:",
+        &["pgbaton pg promote --dry-run", "pgbaton pg promote --force votes --force proof-of-death"],
     ),
     (
         "This node isn't in the configuration in force",
@@ -200,8 +200,8 @@ const HOLDS: &[(&str, &str, &[&str])] = &[
     (
         "A promoted node waits for its epoch row",
         "The nodes that promised it have died since. Bring one of them back; a node that has a tail of its own and \
-         has stood for a higher term in the meantime can't help.",
-        &[],
+         has stood for a higher term in the meantime can't help. Where they are gone for good:",
+        &["pgbaton pg promote --force votes"],
     ),
 ];
 
@@ -312,15 +312,16 @@ fn modes(page: &mut super::roff::Page) {
         (
             "two data nodes and a witness",
             "As strict, but when the standby dies the primary loosens with the record of the witness, and writes go on. \
-             The side with the witness serves. The rules cover it; this version has no witness without PostgreSQL, so \
-             make the third host a data node.",
+             The side with the witness serves.",
         ),
         (
             "asynchronous with a witness",
-            "The witness gives the primary a lease, and promises nobody else while it runs. The primary counts from when \
-             it sent the request, stops before the end by twice the clocks' drift and the time that a stop \
-             takes; the witness counts from when it granted, and after its own start from there. A commit that \
-             hadn't arrived is lost with the primary. The rules cover it; this version doesn't offer it yet.",
+            "Nobody's acknowledgement holds the primary back, so it serves under a lease: a majority of the voters must \
+             answer, again and again, and know of no promise to another node. The primary counts from when it asked, and \
+             stops before the end by twice the clocks' drift and the time that a stop takes. A candidate that has the \
+             promises waits for the length of a lease from then on, unless the primary said farewell, and gives up when \
+             it turns out to be alive. Only a standby that streamed may stand (E is who may, and the primary drops one \
+             that is away for long, with the witness's record). A commit that hadn't arrived is lost with the primary.",
         ),
     ];
     for (name, says) in modes {
@@ -367,7 +368,8 @@ const EVIDENCE: &[&str] = &[
 const NOT_COVERED: &[&str] = &[
     "A change of the number of voters. Change it while all nodes are up and no promise is open, one voter at a time.",
     "Disks that lose what they have flushed, and two receivers with one name.",
-    "A promise that an operator overrides with --force.",
+    "Votes and promises that an operator overrides with --force. What follows can't be safe against the nodes that \
+     weren't asked: if they aren't gone, they may elect another primary.",
     "More than five voters, and W greater than 2, except by the properties of the sets.",
     "A primary whose daemon is stopped while its server runs on, in the asynchronous mode: the lease is then \
      kept by nobody. The VIP goes by itself (its lifetime in the kernel ends), connections to the node's own \
