@@ -3,6 +3,7 @@
 use super::control;
 use super::event_loop::{Database, Mailbox, Message};
 use super::reporter::Reporter;
+use super::signing;
 use super::spec::{self, Spec};
 use super::worker::{self, PlanConfig};
 use crate::error::{Error, Kind, Result};
@@ -31,6 +32,12 @@ const RETRY: Duration = Duration::from_millis(500);
 /// How long a candidate waits for votes: a standby lets go of its primary within tens of milliseconds.
 const VOTE_WITHIN: Duration = Duration::from_secs(1);
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Checks that the files hold keys to sign adverts with.
+pub fn check_keys(settings: &Settings) -> Result<()> {
+    let instances = settings.instances.iter().map(|instance| &instance.signing);
+    instances.chain([&settings.vrrp.signing]).try_for_each(|keys| signing::load(keys).map(drop))
+}
 
 /// What the loop is made of.
 #[derive(Debug)]
