@@ -193,12 +193,14 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s p -l port -d 'The port of the server' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s U -l user -d 'The role to connect as' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to, or a connection string' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing or not yet replayed' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing here, or is here and not yet replayed' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-silence -d 'Refuse if the last word of the primary is older than this' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "in-recovery\t'The server must be in recovery'
 system-id\t'The nodes must have one system identifier'
 replay-not-paused\t'Replay must not be paused'
+paused\t'The cluster must not be paused by the operator'
 needs-check\t'The server must not have been fenced without a look at its data since'
+votes\t'The other nodes\' votes must be enough, where commits wait for standbys'
 lag\t'The lag must be within --max-lag'
 last-contact\t'The primary must have been heard of within --max-silence'
 peer-primary\t'No other node may be a living primary'
@@ -229,6 +231,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -s d -l dbname -d 'The database to connect to' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -s p -l port -d 'The port of this node\'s server, for a folder that has no configuration yet' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l socket-directory -d 'The directory of this node\'s Unix socket, for a folder that has no configuration yet' -r -f -a "(__fish_complete_directories)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l listen-addresses -d 'The addresses this node\'s server listens on, for a folder that has no configuration yet [default: those of the primary, with this node\'s address in the place of the primary\'s]' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l slot -d 'The replication slot on the primary [default: the node\'s name]' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l rate -d 'Copy at most so much in a second, as `pg_basebackup` reads it: 32M' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l compress -d 'Compress a base backup on its way (`PostgreSQL` 15 and newer)' -r -f -a "gzip\t'Widely available, slow'

@@ -18,7 +18,14 @@ pub enum PgCommand {
     /// changes nothing.
     ///
     /// Works without a configuration; then the guards that need the other nodes can't be asked and must be
-    /// lifted by name with --force. The server is found by libpq's conventions; but where a configuration
+    /// lifted by name with --force.
+    ///
+    /// With replication.mode = "sync" the other nodes vote, and --dry-run says whether their votes would be enough. Where
+    /// they aren't because the nodes are gone for good, --force votes goes on without them: commits that were acknowledged
+    /// and that only they hold are lost, the guards that the votes stood in for count again (lag, proof-of-death,
+    /// most-complete), and commits wait for nobody until a standby streams and the daemon counts on it.
+    ///
+    /// The server is found by libpq's conventions; but where a configuration
     /// names it, PGHOST, PGPORT, PGUSER, PGDATABASE and PGSERVICE aren't read: they often name the virtual IP,
     /// and this must not promote a server by accident. PGDATA is never read.
     #[command(after_long_help = examples::PG_PROMOTE)]
@@ -235,7 +242,7 @@ pub struct Promote {
     #[arg(short = 'd', long, env = "PGBATON_DBNAME", hide_env_values = true, value_name = "DB")]
     pub dbname: Option<String>,
 
-    /// Refuse if more write-ahead log than this is missing or not yet replayed
+    /// Refuse if more write-ahead log than this is missing here, or is here and not yet replayed
     #[arg(long, env = "PGBATON_MAX_LAG", hide_env_values = true, value_name = "SIZE", value_parser = parse::size)]
     pub max_lag: Option<u64>,
 
@@ -278,8 +285,12 @@ pub enum ForceGate {
     SystemId,
     /// Replay must not be paused
     ReplayNotPaused,
+    /// The cluster must not be paused by the operator
+    Paused,
     /// The server must not have been fenced without a look at its data since
     NeedsCheck,
+    /// The other nodes' votes must be enough, where commits wait for standbys
+    Votes,
     /// The lag must be within --max-lag
     Lag,
     /// The primary must have been heard of within --max-silence
@@ -303,7 +314,9 @@ impl ForceGate {
             Self::InRecovery => "in-recovery",
             Self::SystemId => "system-id",
             Self::ReplayNotPaused => "replay-not-paused",
+            Self::Paused => "paused",
             Self::NeedsCheck => "needs-check",
+            Self::Votes => "votes",
             Self::Lag => "lag",
             Self::LastContact => "last-contact",
             Self::PeerPrimary => "peer-primary",

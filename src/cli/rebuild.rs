@@ -62,6 +62,11 @@ pub struct RebuildStandby {
     #[arg(long, env = "PGBATON_SOCKET_DIRECTORY", hide_env_values = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub socket_directory: Option<PathBuf>,
 
+    /// The addresses this node's server listens on, for a folder that has no configuration yet [default: those of the primary,
+    /// with this node's address in the place of the primary's]
+    #[arg(long, env = "PGBATON_LISTEN_ADDRESSES", hide_env_values = true, value_name = "LIST")]
+    pub listen_addresses: Option<String>,
+
     /// The replication slot on the primary [default: the node's name]
     #[arg(long, env = "PGBATON_SLOT", hide_env_values = true, value_name = "NAME", value_parser = slot_name)]
     pub slot: Option<String>,

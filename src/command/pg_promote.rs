@@ -3,22 +3,24 @@
 //! settings → observe (the local server, the peers, the link) → gates → plan → apply → report. The daemon's
 //! failover is the same plan with the virtual IPs in it.
 
+mod look;
+
 use crate::cli::{ForceGate, Globals, Promote};
 use crate::command::finish;
 use crate::daemon::setup::{self, slot_name};
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::net::netlink::Netlink;
-use crate::net::vip;
 use crate::output::Out;
 use crate::pg::conn::ConnSettings;
 use crate::pg::facts::{self, ServerFacts};
 use crate::pg::gates::{
-    self, Evidence, Gate, GateVerdict, Histories, LocalView, PeerAnswer, PeerView, Policy, Verdict, VipProbe,
+    self, Evidence, Foreseen, Gate, GateVerdict, Histories, LocalView, PeerAnswer, PeerView, Policy, Verdict,
+    VipProbe,
 };
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
-use crate::pg::{fetch, histories, peer, target};
+use crate::pg::target;
 use crate::plan::apply::{World, epoch_id};
 use crate::plan::build::{self, Around, Promotion, Votes};
 use crate::plan::election::Voters;
@@ -30,14 +32,14 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long the link is asked for the owner of the virtual IP.
-const PROBE: Duration = Duration::from_millis(100);
-
 /// Everything that is known before the decision.
 struct Observed {
     facts: ServerFacts,
     view: LocalView,
     peers: Vec<PeerView>,
+    witness: Option<PeerView>,
+    /// Whether an operator's word stands in for the votes.
+    overridden: bool,
     evidence: Evidence,
     verdicts: Vec<GateVerdict>,
     around: Around,
@@ -50,6 +52,7 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
     let deadline = Deadline::after(args.timeout.unwrap_or(Promote::DEFAULT_TIMEOUT));
     let mut server = target.connect(deadline)?;
     let observed = observe(&mut server, &target, settings.as_ref(), args, deadline)?;
+    let target = target.overriding(&observed);
     let on_disk = server.read_intent()?;
     let plan = if on_disk.is_none() && !observed.view.in_recovery && !has_epoch(&observed) {
         // Not this program's promotion: there is nothing to finish, and no epoch to make up afterwards.
@@ -59,10 +62,13 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
     };
     let plan = build::around(plan, &observed.around);
     let extra = document(&observed);
-    if let (true, Some(refusal)) =
-        (observed.view.in_recovery, observed.verdicts.iter().find(|gate| gate.verdict == Verdict::Refuse))
-    {
-        return refused(out, args, &plan, refusal, extra);
+    let refusing: Vec<&GateVerdict> =
+        observed.verdicts.iter().filter(|gate| gate.verdict == Verdict::Refuse).collect();
+    if let (true, [first, others @ ..]) = (observed.view.in_recovery, refusing.as_slice()) {
+        if args.dry_run.dry_run {
+            show_gates(out, &observed)?;
+        }
+        return refused(out, args, &plan, (first, others), extra);
     }
     if args.dry_run.dry_run {
         show_gates(out, &observed)?;
@@ -85,6 +91,7 @@ impl Candidate {
         let target = Target::choose(args, settings)?;
         let mut server = target.connect(deadline)?;
         let observed = observe(&mut server, &target, settings, args, deadline)?;
+        let target = target.overriding(&observed);
         Ok(Self { target, server, observed })
     }
 
@@ -209,6 +216,14 @@ impl Target {
         })
     }
 
+    /// Lets an operator's word stand in for the votes, where they wouldn't be enough.
+    fn overriding(mut self, observed: &Observed) -> Self {
+        if let Some(voters) = &mut self.voters {
+            voters.overridden = observed.overridden;
+        }
+        self
+    }
+
     /// Connects, and opens the data directory that was named or that the server names.
     fn connect(&self, deadline: Deadline) -> Result<LocalServer> {
         if let Some(path) = &self.data_directory {
@@ -283,81 +298,56 @@ fn observe(
     deadline: Deadline,
 ) -> Result<Observed> {
     let facts = facts::observe(server.session(deadline)?, deadline)?;
-    let mut view = LocalView::from_facts(&facts, None);
+    // Once its receiver is gone, the server has forgotten how far the primary had got.
+    let forgotten = facts.in_recovery && facts.receiver.is_none();
+    let remembered = settings.filter(|_| forgotten).and_then(look::remembered);
+    let mut view = LocalView::from_facts(&facts, remembered);
     view.needs_check = server.read_needs_check()?.map(|mark| mark.reason);
     // At a shell there is time for a slow peer; a hook has as much as the daemon.
     let least = if args.hurry { Duration::ZERO } else { Duration::from_secs(1) };
     let ask_timeout = settings.map_or(least, |settings| settings.guard.ask_timeout.max(least));
-    // The servers and the link are asked at the same time. A node that has the address itself is not evidence
-    // against itself.
-    let (peers, vip) = std::thread::scope(|scope| {
-        let probing =
-            settings.filter(|_| view.in_recovery).map(|settings| scope.spawn(move || probe_vips(settings)));
-        let peers =
-            settings.map(|settings| ask_peers(settings, deadline.within(ask_timeout))).unwrap_or_default();
+    // The servers and the link are asked at the same time.
+    let (peers, witness, vip) = std::thread::scope(|scope| {
+        let until = deadline.within(ask_timeout);
+        let asked = settings.filter(|_| view.in_recovery);
+        let probing = asked.map(|settings| scope.spawn(move || look::probe_vips(settings)));
+        let witness = scope.spawn(move || look::ask_witness(target.voters.as_ref(), until));
+        let peers = settings.map(|settings| look::ask_peers(settings, until)).unwrap_or_default();
+        let witness = witness.join().map_err(|_| Error::failed("the question failed"))?;
         let vip = match probing {
             Some(probing) => probing.join().map_err(|_| Error::failed("the probe failed"))??,
             None => VipProbe::NotAsked,
         };
-        Ok::<_, Error>((peers, vip))
+        Ok::<_, Error>((peers, witness, vip))
     })?;
     let (around, histories, notes) = match settings {
         Some(settings) if view.in_recovery => {
             let until = deadline.within(ask_timeout);
-            histories(settings, &view, &peers, &server.data().path().join("pg_wal"), until)
+            look::collect_histories(settings, &view, &peers, &server.data().path().join("pg_wal"), until)
         }
         _ => (Around::default(), Histories::Missing(Vec::new()), Vec::new()),
     };
-    let evidence = Evidence { vip, histories, ..Evidence::NONE };
+    let votes = match &target.voters {
+        Some(voters) if view.in_recovery => {
+            let electors: Vec<PeerView> = peers.iter().chain(&witness).cloned().collect();
+            gates::foresee(&target.node, &view, &electors, voters.peers.count() + 1)
+        }
+        // A promotion that waits for acknowledgements which nobody gives is finished without them, if that is said.
+        Some(_) if args.force.contains(&ForceGate::Votes) => {
+            Foreseen::Short("the promotion isn't acknowledged".to_owned())
+        }
+        _ => Foreseen::NotJudged,
+    };
+    let evidence = Evidence { vip, histories, votes, ..Evidence::NONE };
     let policy = policy(settings, args, target);
+    let overridden = gates::votes_overridden(&policy, &evidence);
     let verdicts = gates::evaluate(&view, &peers, &policy, &evidence);
     let suspended = server.read_suspended()?.is_some();
     // Only where everything came by streaming: what the archive alone holds is out of reach meanwhile.
     let streamed = facts.standby.is_some_and(|standby| standby.receive.is_some());
     let suspend = view.in_recovery && view.restore_command == Some(true) && streamed && facts.major() >= 14;
     let around = Around { suspend_restore: suspend, resume_restore: suspend || suspended, ..around };
-    Ok(Observed { facts, view, peers, evidence, verdicts, around, notes })
-}
-
-/// Fetches the history files of the peers that answer, for a timeline number that none of them has.
-fn histories(
-    settings: &Settings,
-    view: &LocalView,
-    peers: &[PeerView],
-    pg_wal: &Path,
-    until: Deadline,
-) -> (Around, Histories, Vec<String>) {
-    let (Some(system_id), Some(timeline)) = (view.system_id, view.timeline) else {
-        return (Around::default(), Histories::Missing(Vec::new()), Vec::new());
-    };
-    let answers = |name: &str| {
-        let answer = peers.iter().find(|peer| peer.node == name).map(|peer| &peer.answer);
-        matches!(answer, Some(PeerAnswer::Primary(_) | PeerAnswer::Standby(_)))
-    };
-    let (asked, silent): (Vec<_>, Vec<_>) = settings.peers().partition(|node| answers(&node.name));
-    let asked = asked.into_iter().filter_map(|node| {
-        let postgres = settings.postgres_of(node)?;
-        Some((node.name.clone(), target::peer(node, &postgres, "pg promote")))
-    });
-    let collected = fetch::from_peers(asked.collect(), system_id, until)
-        .without_futures(timeline, view.end.unwrap_or_default());
-    let mut missing = collected.missing;
-    missing.extend(silent.into_iter().map(|node| node.name.clone()));
-    let mut around = Around { pg_wal: pg_wal.to_owned(), ..Around::default() };
-    let mut notes = Vec::new();
-    for (node, file) in collected.files {
-        if around.histories.iter().any(|(known, ..)| *known == file.timeline()) {
-            continue;
-        }
-        match histories::compare(pg_wal, file.timeline(), &file.content) {
-            Ok(there) => around.histories.push((file.timeline(), file.content, there)),
-            // What is here stays, and the number is taken in any case.
-            Err(error) => notes.push(format!("{node}: {error}")),
-        }
-    }
-    around.histories.sort_by_key(|(timeline, ..)| *timeline);
-    let histories = if missing.is_empty() { Histories::Collected } else { Histories::Missing(missing) };
-    (around, histories, notes)
+    Ok(Observed { facts, view, peers, witness, overridden, evidence, verdicts, around, notes })
 }
 
 fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Policy {
@@ -374,6 +364,7 @@ fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Polic
         max_lag,
         max_silence: args.max_silence.or_else(|| settings.and_then(|settings| settings.guard.max_silence)),
         system_id: None,
+        strict: args.max_lag.is_some() || args.max_silence.is_some(),
         forced: args.force.iter().map(|gate| forced(*gate)).collect(),
     }
 }
@@ -383,7 +374,9 @@ fn forced(gate: ForceGate) -> Gate {
         ForceGate::InRecovery => Gate::InRecovery,
         ForceGate::SystemId => Gate::SystemId,
         ForceGate::ReplayNotPaused => Gate::ReplayNotPaused,
+        ForceGate::Paused => Gate::Paused,
         ForceGate::NeedsCheck => Gate::NeedsCheck,
+        ForceGate::Votes => Gate::Votes,
         ForceGate::Lag => Gate::Lag,
         ForceGate::LastContact => Gate::LastContact,
         ForceGate::PeerPrimary => Gate::PeerPrimary,
@@ -392,44 +385,6 @@ fn forced(gate: ForceGate) -> Gate {
         ForceGate::VipFree => Gate::VipFree,
         ForceGate::ProofOfDeath => Gate::ProofOfDeath,
     }
-}
-
-fn ask_peers(settings: &Settings, until: Deadline) -> Vec<PeerView> {
-    let mut questions = Vec::new();
-    for node in settings.peers() {
-        let Some(postgres) = settings.postgres_of(node) else { continue };
-        let conn = target::peer(node, &postgres, "pg promote");
-        let name = node.name.clone();
-        questions.push((node.name.clone(), std::thread::spawn(move || peer::ask(&name, &conn, until))));
-    }
-    questions
-        .into_iter()
-        .map(|(node, question)| {
-            question
-                .join()
-                .unwrap_or_else(|_| PeerView::new(node, PeerAnswer::Silent("the question failed".to_owned())))
-        })
-        .collect()
-}
-
-fn probe_vips(settings: &Settings) -> Result<VipProbe> {
-    // Without the right to send ARP the gate can only say that it doesn't know; SQL has asked already.
-    if crate::net::caps::require_net_raw().is_err() {
-        return Ok(VipProbe::NotAsked);
-    }
-    let mut netlink = Netlink::open()?;
-    let addresses = netlink.addresses()?;
-    let link = setup::node_link(settings, &mut netlink, &addresses)?;
-    let until = Deadline::after(PROBE);
-    for vip in &settings.vips {
-        if addresses.iter().any(|address| address.address.address() == vip.address.address()) {
-            continue;
-        }
-        if let Some(mac) = vip::probe(&link, vip.address, until)? {
-            return Ok(VipProbe::AnsweredBy(mac));
-        }
-    }
-    Ok(VipProbe::Free)
 }
 
 /// Finds the intent of this promotion: the one that was cut short, or a new one.
@@ -469,6 +424,7 @@ fn promotion(
             vote_within: voters.vote_within,
             catch_up_within: voters.catch_up_within,
             place: target.place.clone(),
+            overridden: voters.overridden,
         }),
     })
 }
@@ -493,8 +449,9 @@ fn plan(promotion: &Promotion, observed: &Observed) -> crate::plan::Plan {
 }
 
 fn document(observed: &Observed) -> Map<String, Value> {
+    let asked = observed.peers.iter().chain(&observed.witness);
     let peers: Map<String, Value> =
-        observed.peers.iter().map(|peer| (peer.node.clone(), json!(peer.answer.to_string()))).collect();
+        asked.map(|peer| (peer.node.clone(), json!(peer.answer.to_string()))).collect();
     let mut extra = Map::new();
     extra.insert("gates".to_owned(), json!(observed.verdicts));
     extra.insert("peers".to_owned(), Value::Object(peers));
@@ -537,13 +494,17 @@ fn refused(
     out: &Out,
     args: &Promote,
     plan: &crate::plan::Plan,
-    refusal: &GateVerdict,
+    (refusal, others): (&GateVerdict, &[&GateVerdict]),
     extra: Map<String, Value>,
 ) -> Result<()> {
     let mut error = Error::refused(format!("not promoting: {}", refusal.why))
         .detail(format!("gate {}", refusal.gate.name()));
-    if let Some(hint) = &refusal.hint {
-        error = error.hint(hint.clone());
+    // All at once: at night nobody wants to find them one by one.
+    for other in others {
+        error = error.detail(format!("gate {}, too: {}", other.gate.name(), other.why));
+    }
+    for hint in std::iter::once(&refusal).chain(others).filter_map(|gate| gate.hint.clone()) {
+        error = error.hint(hint);
     }
     if !out.is_json() {
         return Err(error);

@@ -335,6 +335,7 @@ pub fn voters(settings: &Settings, peers: &Peers, postgres: &PostgresSettings) -
         vote_within: VOTE_WITHIN.max(settings.guard.ask_timeout),
         catch_up_within: postgres.promote_timeout,
         missing_since: Arc::default(),
+        overridden: false,
     })
 }
 

@@ -323,6 +323,7 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term) -> Result
             vote_within: voters.vote_within,
             catch_up_within: voters.catch_up_within,
             place: config.place.clone(),
+            overridden: voters.overridden,
         }),
     })
 }

@@ -5,12 +5,16 @@
 //! a primary that is alive in the same or a newer term always wins. The votes of the promotion protocol come
 //! on top of these gates, not in their place.
 
+mod evidence;
 mod standing;
+mod votes;
+
+pub use evidence::{Evidence, Foreseen, Histories, Proof, VipProbe};
+pub use votes::{foresee, votes_overridden};
 
 use super::epoch::{PromotionId, Term};
 use super::lsn::{Lsn, SystemId, Timeline};
 use crate::promotion::rules::{Configuration, Register};
-use crate::units::Mac;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,8 +31,12 @@ pub enum Gate {
     SystemId,
     /// Nobody paused the replay.
     ReplayNotPaused,
+    /// The operator hasn't paused the cluster.
+    Paused,
     /// Nobody fenced this server without looking at its data since.
     NeedsCheck,
+    /// Enough of the other nodes would promise the term, where commits wait for standbys.
+    Votes,
     /// What may be missing here is within `max_lag`.
     Lag,
     /// The primary was last heard of within `max_silence`.
@@ -51,11 +59,13 @@ pub enum Gate {
 
 impl Gate {
     /// Every gate, in the order they are shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::InRecovery,
         Self::SystemId,
         Self::ReplayNotPaused,
+        Self::Paused,
         Self::NeedsCheck,
+        Self::Votes,
         Self::Lag,
         Self::LastContact,
         Self::MostComplete,
@@ -73,7 +83,9 @@ impl Gate {
             Self::InRecovery => "in-recovery",
             Self::SystemId => "system-id",
             Self::ReplayNotPaused => "replay-not-paused",
+            Self::Paused => "paused",
             Self::NeedsCheck => "needs-check",
+            Self::Votes => "votes",
             Self::Lag => "lag",
             Self::LastContact => "last-contact",
             Self::MostComplete => "most-complete",
@@ -262,81 +274,12 @@ pub struct Policy {
     pub max_lag: Option<u64>,
     /// The longest time since the primary was heard of; `None` is no limit.
     pub max_silence: Option<Duration>,
+    /// Whether a limit that can't be judged is one that isn't kept, whatever silence means: it was given for this time.
+    pub strict: bool,
     /// The cluster's system identifier, when the configuration names it.
     pub system_id: Option<SystemId>,
     /// The gates whose refusal is only a warning this time.
     pub forced: BTreeSet<Gate>,
-}
-
-/// What was found out beside asking the servers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Evidence {
-    /// What answers for the virtual IP.
-    pub vip: VipProbe,
-    /// Proofs of death, each for one node.
-    pub proofs: Vec<(String, Proof)>,
-    /// Whether a majority of the voters has detached from every older primary: none can acknowledge any more.
-    pub detached_by_majority: bool,
-    /// The history files of the peers.
-    pub histories: Histories,
-}
-
-impl Evidence {
-    /// Nothing found out yet.
-    pub const NONE: Self = Self {
-        vip: VipProbe::NotAsked,
-        proofs: Vec::new(),
-        detached_by_majority: false,
-        histories: Histories::Missing(Vec::new()),
-    };
-}
-
-/// What answers for the virtual IP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VipProbe {
-    /// Nobody has been asked, or there is no virtual IP.
-    NotAsked,
-    /// Nothing answers.
-    Free,
-    /// It is on this machine already.
-    Here,
-    /// Another machine answers.
-    AnsweredBy(Mac),
-}
-
-/// Why a node is known to acknowledge nothing any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Proof {
-    /// Its daemon said good-bye (priority 0), which it does only after `PostgreSQL` has stopped.
-    Farewell,
-    /// A stop over SSH said that it is done.
-    StoppedBySsh,
-    /// A fencing command said that it is done.
-    Fenced,
-    /// Its lease has run out by our own clock.
-    LeaseExpired,
-}
-
-impl Proof {
-    /// Returns what to say about it.
-    pub const fn describe(self) -> &'static str {
-        match self {
-            Self::Farewell => "said good-bye after stopping",
-            Self::StoppedBySsh => "was stopped over SSH",
-            Self::Fenced => "was fenced",
-            Self::LeaseExpired => "has lost its lease",
-        }
-    }
-}
-
-/// The history files that decide which timeline number is free.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Histories {
-    /// All peers' are here.
-    Collected,
-    /// These nodes' aren't; with no names, none were asked for.
-    Missing(Vec<String>),
 }
 
 /// What a gate says.
@@ -373,11 +316,17 @@ pub fn evaluate(
     policy: &Policy,
     evidence: &Evidence,
 ) -> Vec<GateVerdict> {
+    // Without the votes, everything they would have answered for has to be answered for one by one.
+    let alone = Policy { votes: false, ..policy.clone() };
+    let asked = policy;
+    let policy = if votes_overridden(policy, evidence) { &alone } else { policy };
     let judge = |gate| match gate {
         Gate::InRecovery => in_recovery(local),
         Gate::SystemId => system_id(local, peers, policy),
         Gate::ReplayNotPaused => replay_not_paused(local),
+        Gate::Paused => standing::paused(local),
         Gate::NeedsCheck => standing::needs_check(local),
+        Gate::Votes => votes::votes(asked, evidence),
         Gate::Lag => lag(local, policy),
         Gate::LastContact => standing::last_contact(local, policy),
         Gate::MostComplete => most_complete(local, peers, policy),
@@ -508,12 +457,20 @@ fn lag(local: &LocalView, policy: &Policy) -> Said {
     if policy.votes {
         return Said::pass("the votes decide: nothing acknowledged is missing where they are enough");
     }
+    // What isn't replayed isn't lost, but the promotion waits for it.
+    let backlog = local.end.zip(local.replayed).map_or(0, |(end, replayed)| end.ahead_of(replayed));
+    if let Some(most) = policy.max_lag.filter(|most| backlog > *most) {
+        return Said::refuse(format!(
+            "{backlog} bytes are received and not yet replayed, which the promotion would wait for; at most {most} \
+             bytes are allowed"
+        ))
+        .hint("wait until they are replayed, or allow more with --max-lag");
+    }
     let Some(known) = local.primary_known else {
         let why = "how far the primary had got is unknown";
         return match policy.max_lag {
-            Some(_) if policy.availability == Availability::Hold => {
-                Said::refuse(why).hint("has this standby streamed since it was started?")
-            }
+            Some(_) if policy.availability == Availability::Hold || policy.strict => Said::refuse(why)
+                .hint("the daemon remembers it: does it run here, and has this standby streamed since it was started?"),
             _ => Said::warn(why),
         };
     };
@@ -613,6 +570,8 @@ fn vip_free(evidence: &Evidence) -> Said {
         VipProbe::Free => Said::pass("nothing answers for the virtual IP"),
         VipProbe::Here => Said::pass("the virtual IP is on this machine"),
         VipProbe::NotAsked => Said::pass("no virtual IP was asked for"),
+        VipProbe::CantAsk => Said::warn("whether anybody answers for the virtual IP can't be asked")
+            .hint("it takes the capability CAP_NET_RAW: run this as root"),
         VipProbe::AnsweredBy(mac) => Said::refuse(format!("{mac} answers for the virtual IP"))
             .hint("is the old primary's machine alive? its lease ends by itself when its daemon is dead"),
     }

@@ -1,6 +1,8 @@
 //! Every gate, from both sides.
 
 use super::*;
+use crate::promotion::rules::{Ask, Standing};
+use crate::units::Mac;
 use proptest::prelude::*;
 
 const ID: SystemId = SystemId(42);
@@ -244,6 +246,7 @@ fn a_virtual_ip_that_another_machine_answers_for_refuses() {
     for vip in [VipProbe::Free, VipProbe::Here, VipProbe::NotAsked] {
         assert_eq!(judge(vip), Verdict::Pass);
     }
+    assert_eq!(judge(VipProbe::CantAsk), Verdict::Warn);
 }
 
 #[test]
@@ -291,6 +294,99 @@ fn force_overrules_the_named_gate_and_no_other() {
     assert_eq!(of(Gate::ReplayNotPaused, &verdicts).verdict, Verdict::Refuse);
     policy.forced.insert(Gate::ReplayNotPaused);
     assert!(may_promote(&evaluate(&paused, &silent(), &policy, &evidence())));
+}
+
+#[test]
+fn a_paused_cluster_is_promoted_only_by_somebody_who_says_so() {
+    let local = LocalView { paused: Some("new disks".to_owned()), ..local() };
+    let mut policy = policy(Availability::Prefer);
+    let verdicts = evaluate(&local, &[], &policy, &evidence());
+    assert!(of(Gate::Paused, &verdicts).why.contains("new disks"));
+    assert!(!may_promote(&verdicts));
+    policy.forced.insert(Gate::Paused);
+    assert!(may_promote(&evaluate(&local, &[], &policy, &evidence())));
+}
+
+#[test]
+fn what_is_received_and_not_replayed_counts_against_the_limit() {
+    let local = LocalView { end: Some(Lsn(1000)), replayed: Some(Lsn(900)), ..local() };
+    let judge = |most| {
+        let policy = Policy { max_lag: most, ..policy(Availability::Hold) };
+        of(Gate::Lag, &evaluate(&local, &[], &policy, &evidence())).verdict
+    };
+    assert_eq!(
+        (judge(None), judge(Some(100)), judge(Some(99))),
+        (Verdict::Pass, Verdict::Pass, Verdict::Refuse)
+    );
+}
+
+#[test]
+fn a_limit_given_for_this_time_is_not_kept_when_nothing_tells() {
+    let local = LocalView { primary_known: None, last_heard: None, ..local() };
+    let given = Policy {
+        max_lag: Some(1),
+        max_silence: Some(Duration::from_secs(1)),
+        strict: true,
+        ..policy(Availability::Prefer)
+    };
+    let verdicts = evaluate(&local, &[], &given, &evidence());
+    for gate in [Gate::Lag, Gate::LastContact] {
+        assert_eq!(of(gate, &verdicts).verdict, Verdict::Refuse);
+    }
+}
+
+/// Three data nodes of which any one acknowledges; this one is `n2`.
+fn synchronous() -> LocalView {
+    let configuration = Configuration {
+        term: Term(5),
+        change: 0,
+        primary: "node1".to_owned(),
+        w: 1,
+        members: vec!["n2".to_owned(), "n3".to_owned()],
+    };
+    LocalView { configuration: Some(configuration), ..local() }
+}
+
+#[test]
+fn votes_are_foreseen_as_they_will_be_counted() {
+    let n3 = PeerView::new("n3", PeerAnswer::Standby(server()));
+    let node1 = PeerView::new("node1", PeerAnswer::Silent("no answer in time".to_owned()));
+    let both = [node1.clone(), n3.clone()];
+    assert!(
+        matches!(foresee("n2", &synchronous(), &both, 3), Foreseen::Enough(why) if why.contains("n2, n3"))
+    );
+    let Foreseen::Short(why) = foresee("n2", &synchronous(), std::slice::from_ref(&node1), 3) else {
+        panic!()
+    };
+    assert!(why.contains("promises") && why.contains("no answer in time"), "{why}");
+    // What it has promised to another, or what this node has, is no vote.
+    let ask = Ask { term: Term(6), holder: "n4".to_owned(), id: PromotionId::from_random([1; 16]) };
+    let held = n3.register.promise(&ask, &Standing::default()).unwrap();
+    let n3 = PeerView { register: held.clone(), ..n3 };
+    assert!(matches!(foresee("n2", &synchronous(), &[node1, n3], 3), Foreseen::Short(_)));
+    let local = LocalView { register: held, ..synchronous() };
+    assert!(
+        matches!(foresee("n2", &local, &both, 3), Foreseen::Short(why) if why.contains("promised term 6 to n4"))
+    );
+}
+
+#[test]
+fn votes_that_are_overridden_leave_everything_else_to_be_answered_for() {
+    let local = synchronous();
+    let short = Evidence { votes: Foreseen::Short("too few".to_owned()), ..evidence() };
+    let mut policy = Policy { votes: true, ..policy(Availability::Hold) };
+    let refusing = |policy: &Policy, evidence: &Evidence| -> Vec<Gate> {
+        let verdicts = evaluate(&local, &silent(), policy, evidence);
+        verdicts.iter().filter(|gate| gate.verdict == Verdict::Refuse).map(|gate| gate.gate).collect()
+    };
+    assert_eq!(refusing(&policy, &short), [Gate::Votes]);
+    policy.forced.insert(Gate::Votes);
+    assert_eq!(refusing(&policy, &short), [Gate::ProofOfDeath]);
+    policy.forced.insert(Gate::ProofOfDeath);
+    assert!(refusing(&policy, &short).is_empty());
+    // Votes that are enough aren't overridden.
+    let enough = Evidence { votes: Foreseen::Enough("n2, n3".to_owned()), ..evidence() };
+    assert!(votes_overridden(&policy, &short) && !votes_overridden(&policy, &enough));
 }
 
 #[test]

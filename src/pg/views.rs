@@ -33,7 +33,7 @@ impl LocalView {
             replayed: standby.and_then(|standby| standby.replay),
             replay_paused: standby.is_some_and(|standby| standby.replay_paused),
             needs_check: None,
-            last_heard: message.into_iter().chain(commit).min(),
+            last_heard: message.into_iter().chain(commit).chain(remembered.and_then(|known| known.age)).min(),
             primary_known: told.or(remembered),
             restore_command: facts.restore_command.as_ref().map(|command| !command.is_empty()),
             configuration: facts.epoch.as_ref().map(Configuration::from),

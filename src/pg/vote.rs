@@ -103,9 +103,24 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Stored, ConnErr
 /// Asks a standby to promise a term, and returns its vote once it is frozen (rules 1 and 2): its receiver is gone
 /// and all it has received is replayed.
 pub fn promise(session: &mut Session, voter: &str, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
+    promise_by(session, voter, |register, standing| register.promise(ask, standing), deadline)
+}
+
+/// Promises a term to this node itself although it has promised another, because an operator says so; frozen as by
+/// [`promise`].
+pub fn force(session: &mut Session, voter: &str, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
+    promise_by(session, voter, |register, standing| register.force(ask, standing), deadline)
+}
+
+fn promise_by(
+    session: &mut Session,
+    voter: &str,
+    rule: impl FnOnce(&Register, &Standing) -> Result<Register, Refusal>,
+    deadline: Deadline,
+) -> Result<Vote, NoVote> {
     let stored = locked(session, deadline, |session| {
         let stored = read(session, deadline)?;
-        let mut register = stored.register.promise(ask, &stored.standing(voter)).map_err(NoVote::Refused)?;
+        let mut register = rule(&stored.register, &stored.standing(voter)).map_err(NoVote::Refused)?;
         if let Some(upstream) = &stored.upstream {
             register.upstream = Some(without_password(upstream));
         }
@@ -238,6 +253,18 @@ pub fn confirm(
     deadline: Deadline,
 ) -> Result<bool, ConnError> {
     change(session, deadline, |register| Some(register.confirm(configuration)))
+}
+
+/// Records here that this node's term is confirmed, and that an operator's word stood in for the votes.
+pub fn confirm_forced(
+    session: &mut Session,
+    configuration: &Configuration,
+    deadline: Deadline,
+) -> Result<bool, ConnError> {
+    let forced = Some(configuration.term);
+    change(session, deadline, |register| {
+        Some(Register { forced, unfit: false, ..register.confirm(configuration) })
+    })
 }
 
 /// Takes what another voter's register tells: a newer confirmed term, and what became of a promise to that voter

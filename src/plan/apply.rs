@@ -18,7 +18,7 @@ use crate::pg::histories::{self, Stored};
 use crate::pg::local::LocalServer;
 use crate::pg::promote::{self, Promoted, Recorded};
 use crate::pg::server::{StopReport, Stopped};
-use crate::pg::setting;
+use crate::pg::{setting, vote};
 use crate::rebuild::work::Work;
 use crate::units::{InterfaceAddress, Moment};
 use serde_json::Value;
@@ -200,6 +200,7 @@ impl World {
             }
             Step::Freeze(_)
             | Step::CollectVotes { .. }
+            | Step::OverrideVotes { .. }
             | Step::CatchUp { .. }
             | Step::SetNames { .. }
             | Step::Repoint { .. }
@@ -334,7 +335,9 @@ impl World {
                 let session = self.server()?.session(deadline)?;
                 election.freeze(session, ask, deadline).map(Applied::changed)
             }
-            Step::CollectVotes { .. } => election.collect(deadline).map(Applied::changed),
+            Step::CollectVotes { .. } | Step::OverrideVotes { .. } => {
+                election.collect(deadline).map(Applied::changed)
+            }
             Step::CatchUp { .. } => {
                 Ok(match election.catch_up(self.server()?.session(deadline)?, deadline)? {
                     Some(detail) => Applied::changed(detail),
@@ -412,9 +415,18 @@ impl World {
             election.adopt_names(server.session(deadline)?, intent.term, deadline)?;
         }
         let configuration = self.election.as_ref().and_then(Election::configuration);
+        let mut change = 0;
+        if let Some(election) = self.election.as_ref().filter(|election| election.voters().overridden) {
+            // A row that waits for acknowledgements which nobody gives is followed by one that waits for nobody.
+            let row = vote::read(server.session(deadline)?, deadline)?.epoch;
+            let row = row.filter(|row| row.term == intent.term && row.promotion_id == intent.promotion_id);
+            let waits = row.as_ref().is_some_and(|row| row.w > 0);
+            change = row.map_or(0, |row| row.change.saturating_add(u32::from(waits)));
+            debug_assert!(election.configuration().is_none_or(|configuration| configuration.w == 0));
+        }
         let epoch = Epoch {
             term: intent.term,
-            change: 0,
+            change,
             node: intent.node.clone(),
             promotion_id: intent.promotion_id,
             timeline: promoted.timeline,

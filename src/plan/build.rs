@@ -103,6 +103,8 @@ pub struct Votes {
     pub catch_up_within: Duration,
     /// Where the others reach this node's server.
     pub place: (String, u16),
+    /// Whether an operator has overridden them.
+    pub overridden: bool,
 }
 
 /// Plans `pg promote`: intent, promotion, epoch row, protection, slots; and the checkpoint at the end.
@@ -272,8 +274,13 @@ pub fn reconfigure(term: Term) -> Plan {
 fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
     if facts.in_recovery {
         if let Some(votes) = &facts.votes {
+            let (voters, within) = (votes.voters.clone(), votes.vote_within);
             plan.needed(Step::Freeze(facts.intent.ask()));
-            plan.needed(Step::CollectVotes { voters: votes.voters.clone(), within: votes.vote_within });
+            plan.needed(if votes.overridden {
+                Step::OverrideVotes { voters, within }
+            } else {
+                Step::CollectVotes { voters, within }
+            });
             plan.needed(Step::CatchUp { within: votes.catch_up_within });
             plan.needed(Step::SetNames { first: None });
         }
@@ -281,6 +288,13 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
             Step::RecordIntent(facts.intent.clone()),
             facts.intent_on_disk.then(|| "an earlier run wrote it down".to_owned()),
         );
+    }
+    if !facts.in_recovery
+        && facts.intent_on_disk
+        && facts.votes.as_ref().is_some_and(|votes| votes.overridden)
+    {
+        // Promoted by votes whose givers have died since: their names would keep the epoch row waiting.
+        plan.needed(Step::SetNames { first: Some(facts.intent.term) });
     }
     let promoted = (!facts.in_recovery).then(|| "the server is the primary".to_owned());
     plan.step(Step::Promote { within: facts.within }, promoted);
@@ -450,6 +464,25 @@ mod tests {
             .map(|item| item.step.name())
             .collect();
         assert_eq!(needed, ["record-epoch", "protect-start", "ensure-slots", "clear-intent", "checkpoint"]);
+    }
+
+    #[test]
+    fn overridden_votes_let_the_new_primary_write_before_and_after_a_kill() {
+        let votes = Votes {
+            voters: vec!["node1".to_owned()],
+            vote_within: Duration::from_secs(1),
+            catch_up_within: Duration::from_secs(1),
+            place: ("192.0.2.2".to_owned(), 5432),
+            overridden: true,
+        };
+        let facts = Promotion { votes: Some(votes), ..promotion() };
+        let plan = names(&promote(&facts));
+        assert_eq!(
+            plan.get(..6).unwrap(),
+            ["freeze", "override-votes", "catch-up", "set-names", "record-intent", "promote"]
+        );
+        let again = Promotion { in_recovery: false, intent_on_disk: true, ..facts };
+        assert_eq!(names(&promote(&again)).first(), Some(&"set-names"));
     }
 
     #[test]

@@ -16,6 +16,9 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+/// What the voters answer, each with its name.
+type Answers = std::sync::mpsc::Receiver<(String, std::result::Result<Vote, NoVote>)>;
+
 /// How long the others are told that a candidacy is given up, and then this node's own register.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
 
@@ -34,6 +37,9 @@ pub struct Voters {
     pub catch_up_within: Duration,
     /// Since when the only standby has been away; for a pair with a witness.
     pub missing_since: Arc<Mutex<Option<Moment>>>,
+    /// Whether an operator has overridden the votes: those that are given count, none is needed, and nobody's
+    /// acknowledgement is waited for afterwards.
+    pub overridden: bool,
 }
 
 /// One candidacy.
@@ -60,7 +66,11 @@ impl Election {
 
     /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3).
     pub fn freeze(&mut self, session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<String> {
-        let mut promised = vote::promise(session, &self.voters.node, ask, deadline);
+        let mut promised = if self.voters.overridden {
+            vote::force(session, &self.voters.node, ask, deadline)
+        } else {
+            vote::promise(session, &self.voters.node, ask, deadline)
+        };
         if let Err(NoVote::Refused(Refusal::Held { holder, .. })) = &promised
             && *holder == self.voters.node
         {
@@ -105,6 +115,9 @@ impl Election {
             }
         }
         drop(told);
+        if self.voters.overridden {
+            return self.hear(&answers, refusals, until);
+        }
         loop {
             let shortage = match self.judge() {
                 Ok(enough) => {
@@ -139,6 +152,35 @@ impl Election {
                 Err(RecvTimeoutError::Disconnected) => open = 0,
             }
         }
+    }
+
+    /// Takes the promises that are given, where none is needed: whoever promises is frozen by it, and may have more of
+    /// the log. A node that knows of a newer term isn't overridden.
+    fn hear(&mut self, answers: &Answers, mut silent: Vec<String>, until: Deadline) -> Result<String> {
+        let mut open: Vec<String> = self.voters.peers.voters().map(|peer| peer.name.clone()).collect();
+        open.retain(|node| !silent.iter().any(|why| why.starts_with(&format!("{node}: "))));
+        while !open.is_empty() {
+            match answers.recv_timeout(until.left()) {
+                Ok((node, Ok(vote))) => {
+                    open.retain(|name| *name != node);
+                    self.votes.push(vote);
+                }
+                Ok((node, Err(NoVote::Refused(Refusal::Older { newest })))) => {
+                    let why = format!("{node}: it knows of term {newest}");
+                    return Err(short(&rules::Shortage::Older { newest }, &[why]));
+                }
+                Ok((node, Err(no))) => {
+                    open.retain(|name| *name != node);
+                    silent.push(format!("{node}: {no}"));
+                }
+                Err(_) => {
+                    silent.extend(open.drain(..).map(|node| format!("{node}: no answer")));
+                }
+            }
+        }
+        self.enough = Some(self.judge().map_err(|shortage| short(&shortage, &silent))?);
+        let given: Vec<String> = self.votes.iter().map(described).collect();
+        Ok([given, silent].concat().join("; "))
     }
 
     /// Fetches what another frozen node has more of the log (rule 5), and judges again.
@@ -190,6 +232,7 @@ impl Election {
         // Of two nodes only one that is frozen, and so known to be well, is waited for: otherwise the survivor
         // would serve nobody until the other one is back.
         let members: Vec<String> = match others.len() {
+            _ if self.voters.overridden => Vec::new(),
             1 if first.is_none() => self
                 .votes
                 .iter()
@@ -252,7 +295,11 @@ impl Election {
     /// Tells the voters, and this node's own register, that a term is confirmed.
     pub fn confirm(&self, session: &mut Session, term: Term, deadline: Deadline) -> Result<String> {
         let configuration = confirmed(session, &self.voters.node, term, deadline)?;
-        vote::confirm(session, &configuration, deadline)?;
+        if self.voters.overridden {
+            vote::confirm_forced(session, &configuration, deadline)?;
+        } else {
+            vote::confirm(session, &configuration, deadline)?;
+        }
         let peers: Vec<&Peer> = self.voters.peers.voters().map(AsRef::as_ref).collect();
         on_all(&peers, |peer| confirm(peer, &configuration, deadline))
     }
@@ -276,6 +323,7 @@ impl Election {
 
     fn judge(&self) -> std::result::Result<Enough, rules::Shortage> {
         match &self.ask {
+            Some(ask) if self.voters.overridden => rules::overridden(ask, &self.votes),
             Some(ask) => rules::enough(ask, &self.votes, self.voters.peers.count() + 1),
             None => Err(rules::Shortage::NoConfiguration),
         }

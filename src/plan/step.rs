@@ -60,6 +60,14 @@ pub enum Step {
         #[serde(serialize_with = "as_millis")]
         within: Duration,
     },
+    /// Asks the other voters for the term, and goes on whatever they answer: an operator has said so.
+    OverrideVotes {
+        /// The voters that are asked.
+        voters: Vec<String>,
+        /// How long their answers are waited for.
+        #[serde(serialize_with = "as_millis")]
+        within: Duration,
+    },
     /// Fetches what another frozen node has more of the log.
     CatchUp {
         /// How long that may take.
@@ -182,6 +190,7 @@ impl Step {
             Self::RemoveAddress { .. } => "remove-address",
             Self::Freeze(_) => "freeze",
             Self::CollectVotes { .. } => "collect-votes",
+            Self::OverrideVotes { .. } => "override-votes",
             Self::CatchUp { .. } => "catch-up",
             Self::SetNames { .. } => "set-names",
             Self::Repoint { .. } => "repoint",
@@ -249,6 +258,12 @@ impl fmt::Display for Step {
             Self::CollectVotes { voters, within } => write!(
                 f,
                 "ask {} for the term and to detach from the old primary, within {} ms",
+                voters.join(", "),
+                within.as_millis()
+            ),
+            Self::OverrideVotes { voters, within } => write!(
+                f,
+                "override the votes: ask {} for the term within {} ms, and go on whatever they answer",
                 voters.join(", "),
                 within.as_millis()
             ),

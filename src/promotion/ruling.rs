@@ -92,6 +92,12 @@ pub fn rule_by_votes(node: &str, local: &LocalView, peers: &[PeerView], electora
     if answered >= rules::majority(electorate) || (alone && electorate == 2) {
         return Ruling::Serve { warning: None };
     }
+    // Those who could know better are what the operator has answered for; one that does answer was heard above.
+    if alone && local.register.forced == Some(term) {
+        return Ruling::Serve {
+            warning: Some(format!("term {term} was taken by an operator's word, without the votes")),
+        };
+    }
     let silent: Vec<&str> =
         peers.iter().filter(|peer| !peer.answered()).map(|peer| peer.node.as_str()).collect();
     let silent = silent.join(", ");
@@ -156,4 +162,52 @@ fn against(local: &LocalView, peer: &PeerView) -> Option<Ruling> {
 
 fn shown(timeline: Option<Timeline>) -> String {
     timeline.map_or_else(|| "unknown".to_owned(), |timeline| timeline.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pg::epoch::Term;
+    use crate::promotion::rules::Confirmed;
+
+    fn forced(w: u8, members: &[&str]) -> LocalView {
+        let term = Term(4);
+        let members = members.iter().map(|name| (*name).to_owned()).collect();
+        LocalView {
+            in_recovery: false,
+            system_id: None,
+            timeline: Timeline::new(2),
+            term: Some(term),
+            promotion_id: None,
+            receiving: false,
+            end: None,
+            replayed: None,
+            replay_paused: false,
+            needs_check: None,
+            last_heard: None,
+            primary_known: None,
+            restore_command: None,
+            configuration: Some(Configuration { term, change: 0, primary: "n2".to_owned(), w, members }),
+            register: Register { forced: Some(term), ..Register::default() },
+            attached: true,
+            paused: None,
+        }
+    }
+
+    fn silent(node: &str) -> PeerView {
+        PeerView::new(node, PeerAnswer::Silent("no answer".to_owned()))
+    }
+
+    #[test]
+    fn a_term_taken_by_force_is_served_alone_until_somebody_knows_better() {
+        let mut peers = [silent("n1"), silent("n3")];
+        let ruled = |local: &LocalView, peers: &[PeerView]| rule_by_votes("n2", local, peers, 3);
+        assert!(matches!(ruled(&forced(0, &[]), &peers), Ruling::Serve { warning: Some(_) }));
+        // Without the operator's word, or once a standby's acknowledgement counts again, a majority has to answer.
+        let unforced = LocalView { register: Register::default(), ..forced(0, &[]) };
+        assert!(matches!(ruled(&unforced, &peers), Ruling::Hold { .. }));
+        assert!(matches!(ruled(&forced(1, &["n3"]), &peers), Ruling::Hold { .. }));
+        peers[1].register.confirmed = Some(Confirmed { term: Term(5), holder: "n3".to_owned() });
+        assert!(matches!(ruled(&forced(0, &[]), &peers), Ruling::Fence { .. }));
+    }
 }

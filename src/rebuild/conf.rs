@@ -88,6 +88,13 @@ impl std::fmt::Display for ConnInfo {
     }
 }
 
+/// Returns `listen_addresses` with a node's own address in the place of another's; `None` when that isn't in the list.
+pub fn listening_here(listed: &str, theirs: &str, own: &str) -> Option<String> {
+    let names: Vec<&str> = listed.split(',').map(str::trim).collect();
+    let here = |name: &&str| if *name == theirs { own.to_owned() } else { (*name).to_owned() };
+    names.contains(&theirs).then(|| names.iter().map(here).collect::<Vec<_>>().join(", "))
+}
+
 /// Returns the value that a configuration file gives a setting: the last line that names it.
 pub fn setting(text: &str, name: &str) -> Option<String> {
     let mut values = text.lines().filter_map(|line| {
@@ -145,6 +152,14 @@ fn split(line: &str) -> Option<(&str, String)> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn a_copied_list_of_addresses_names_this_node_s_own() {
+        let here = |listed| listening_here(listed, "10.0.0.1", "10.0.0.2");
+        assert_eq!(here("localhost,10.0.0.1").as_deref(), Some("localhost, 10.0.0.2"));
+        assert_eq!(here("*"), None);
+        assert_eq!(here("10.0.0.11"), None);
+    }
 
     #[test]
     fn the_own_password_file_stays_and_the_primary_changes() {

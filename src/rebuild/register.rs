@@ -47,7 +47,14 @@ pub fn own(written_down: Option<&Register>, file: &Register, untouched: bool) ->
         (_, new) => new.clone(),
     };
     // The file is newer: a mark that it doesn't have any more was taken away in order.
-    Register { promise, confirmed, record, unfit: file.unfit, upstream: file.upstream.clone() }
+    Register {
+        promise,
+        confirmed,
+        record,
+        unfit: file.unfit,
+        forced: file.forced,
+        upstream: file.upstream.clone(),
+    }
 }
 
 /// Returns the register of a node that joins the holder of a confirmed term: it streams from that one now.
@@ -58,6 +65,7 @@ pub fn joined(own: &Register, confirmed: Option<&Configuration>, replaced: bool)
         None => own.clone(),
     };
     joined.upstream = None;
+    joined.forced = None;
     joined.unfit |= replaced;
     joined
 }

@@ -15,7 +15,7 @@ use crate::host::clock::Deadline;
 use crate::host::files;
 use crate::host::process::{self, Pidfd};
 use crate::host::signal::Signal;
-use crate::pg::conn::ConnSettings;
+use crate::pg::conn::{ConnSettings, Host};
 use crate::pg::local::NEEDS_CHECK_FILE;
 use crate::pg::promote;
 use crate::pg::register;
@@ -37,6 +37,19 @@ pub struct Tick {
     pub total: u64,
 }
 
+/// Where a node's server listens, for a node whose configuration is copied from the primary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnPlace {
+    /// The port.
+    pub port: u16,
+    /// The folder of the Unix socket.
+    pub folder: PathBuf,
+    /// `listen_addresses`, when they were named.
+    pub listen: Option<String>,
+    /// The node's address, when it is known.
+    pub address: Option<std::net::IpAddr>,
+}
+
 /// Everything the steps act on.
 #[derive(Debug)]
 pub struct Work {
@@ -52,8 +65,8 @@ pub struct Work {
     pub slot: String,
     /// How the local server is reached; its socket is taken from its lock file.
     pub local: ConnSettings,
-    /// The port and socket folder that a node without a configuration of its own gets.
-    pub own_place: Option<(u16, PathBuf)>,
+    /// Where a node without a configuration of its own listens.
+    pub own_place: Option<OwnPlace>,
     /// What was here.
     pub data: Option<Data>,
     /// The major version.
@@ -486,9 +499,11 @@ impl Work {
         }
         let mut settings =
             vec![("primary_conninfo", info.to_string()), ("primary_slot_name", self.slot.clone())];
-        if let (Some((port, folder)), true) = (&self.own_place, self.data.is_none()) {
-            settings.push(("port", port.to_string()));
-            settings.push(("unix_socket_directories", folder.display().to_string()));
+        if let (Some(place), true) = (&self.own_place, self.data.is_none()) {
+            settings.push(("port", place.port.to_string()));
+            settings.push(("unix_socket_directories", place.folder.display().to_string()));
+            let conf = read(&data.join("postgresql.conf"))?;
+            settings.extend(self.listening(place, &text, &conf).map(|list| ("listen_addresses", list)));
         }
         if let Some(names) = self.names_here(&text, data)? {
             settings.push((conf::SYNC_NAMES, names));
@@ -504,6 +519,20 @@ impl Work {
         }
         files::write_atomic_as(&path, new.as_bytes(), 0o600, self.place.owner_for_root())?;
         Ok(true)
+    }
+}
+
+impl Work {
+    /// Returns the `listen_addresses` that a copied configuration must not keep: the primary's address can't be bound
+    /// here, and the server wouldn't start.
+    fn listening(&self, place: &OwnPlace, auto: &str, conf: &str) -> Option<String> {
+        if place.listen.is_some() {
+            return place.listen.clone();
+        }
+        let Host::Tcp(theirs, _) = &self.source.conn.host else { return None };
+        let listed =
+            conf::setting(auto, "listen_addresses").or_else(|| conf::setting(conf, "listen_addresses"));
+        conf::listening_here(&listed?, &theirs.to_string(), &place.address?.to_string())
     }
 }
 

@@ -4,13 +4,15 @@
 //! server what it is, on its own thread, with a deadline on every question, so that a hung server is noticed
 //! and never hangs anything else.
 
-use crate::host::clock::Deadline;
+use crate::host::clock::{Deadline, now};
 use crate::pg::conn::{ConnError, ConnSettings, Session};
 use crate::pg::facts;
-use crate::pg::gates::LocalView;
+use crate::pg::gates::{LastKnown, LocalView};
 use crate::pg::local;
+use crate::pg::lsn::Lsn;
 use crate::pg::server::DataDirectory;
 use crate::promotion::supervisor::Local;
+use crate::units::Moment;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -55,7 +57,7 @@ impl Watch {
     ) -> std::io::Result<Self> {
         let (poke, poked) = channel();
         std::thread::Builder::new().name("watch".to_owned()).spawn(move || {
-            let mut watcher = Watcher { config, session: None };
+            let mut watcher = Watcher { config, session: None, told: None };
             while tell(watcher.look()) && wait(&poked, watcher.config.interval) {}
         })?;
         Ok(Self { poke })
@@ -83,6 +85,9 @@ fn wait(poked: &Receiver<()>, interval: Duration) -> bool {
 struct Watcher {
     config: Config,
     session: Option<Session>,
+    /// How far the primary's log had got when it was last heard of, and when that was: the server forgets it with its
+    /// receiver, which is when it matters.
+    told: Option<(Lsn, Moment)>,
 }
 
 impl Watcher {
@@ -118,6 +123,11 @@ impl Watcher {
         Seen { postmaster: Some(postmaster), local }
     }
 
+    fn remembered(&self) -> Option<LastKnown> {
+        let (end, at) = self.told?;
+        Some(LastKnown { end, age: Some(now().since(at)) })
+    }
+
     fn ask(&mut self) -> Result<Local, ConnError> {
         let deadline = Deadline::after(self.config.timeout);
         if self.session.as_ref().is_none_or(|session| session.spent().is_some()) {
@@ -127,7 +137,9 @@ impl Watcher {
             return Err(ConnError::Timeout("no session".to_owned()));
         };
         let facts = facts::observe(session, deadline)?;
-        let mut view = Box::new(LocalView::from_facts(&facts, None));
+        let mut view = Box::new(LocalView::from_facts(&facts, self.remembered()));
+        let known = view.primary_known.filter(|_| facts.in_recovery);
+        self.told = known.map(|LastKnown { end, age }| (end, now() - age.unwrap_or_default()));
         let mark = local::needs_check(&self.config.data_directory, &self.config.node);
         // What can't be looked at is no reason to stay down; `cluster status` looks, too.
         view.needs_check = mark.ok().flatten().map(|mark| mark.reason);

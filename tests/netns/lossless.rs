@@ -20,17 +20,21 @@ fn stage(name: &str) -> Stage {
 /// Waits until both others stream from a node.
 fn until_streams(stage: &Stage, primary: &str, standbys: [&str; 2]) {
     for standby in standbys {
-        stage.until(&format!("{standby} to stream from {primary}"), || {
-            stage.host(primary).streams_to(standby).unwrap_or(false).then_some(())
-        });
-        // A standby whose log has diverged connects too, again and again: only one that follows gets the newest row.
-        let newest = "SELECT max(term) FROM pgbaton.epoch";
-        let term = stage.ask(primary, newest);
-        stage.until(&format!("{standby} to have the row of term {term}"), || {
-            let value = stage.host(standby).sql_value(newest).ok()??;
-            (value == term).then_some(())
-        });
+        until_streams_one(stage, primary, standby);
     }
+}
+
+fn until_streams_one(stage: &Stage, primary: &str, standby: &str) {
+    stage.until(&format!("{standby} to stream from {primary}"), || {
+        stage.host(primary).streams_to(standby).unwrap_or(false).then_some(())
+    });
+    // A standby whose log has diverged connects too, again and again: only one that follows gets the newest row.
+    let newest = "SELECT max(term) FROM pgbaton.epoch";
+    let term = stage.ask(primary, newest);
+    stage.until(&format!("{standby} to have the row of term {term}"), || {
+        let value = stage.host(standby).sql_value(newest).ok()??;
+        (value == term).then_some(())
+    });
 }
 
 #[test]
@@ -105,6 +109,53 @@ fn without_the_spares_vote_nobody_is_promoted_and_the_refusal_can_be_seen() {
     spare.power_on(true).unwrap();
     spare.start_daemon().unwrap();
     stage.until_serving("node2");
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+}
+
+#[test]
+fn by_an_operators_word_the_last_node_serves_alone_and_counts_on_standbys_again_when_they_are_back() {
+    let stage = stage("sync-forced");
+    let (node1, spare) = (stage.host("node1"), stage.host("spare"));
+    spare.power_off().unwrap();
+    let fault = node1.power_off().unwrap();
+    stage.until_sign("node2", "decision:hold", fault);
+    stage.until("the candidate to go on as a standby", || {
+        (stage.status("node2")["phase"] == "standby").then_some(())
+    });
+    let promote = |more: &[&str]| {
+        let output = stage.pgbaton("node2", &[&["pg", "promote", "--json"], more].concat());
+        let document: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", output.complaint()));
+        (document, output.status.code().unwrap())
+    };
+    // Nothing is promised to anybody before the refusal, and each override is named by itself.
+    for (more, gate) in [(&[][..], "votes"), (&["--force", "votes"][..], "proof-of-death")] {
+        let (document, code) = promote(more);
+        assert_eq!((code, document["changed"].as_bool()), (3, Some(false)), "{document:#}");
+        assert!(document["error"]["detail"].to_string().contains(gate), "{document:#}");
+    }
+    let (document, code) = promote(&["--force", "votes", "--force", "proof-of-death"]);
+    assert_eq!(code, 0, "{document:#}");
+    let warned = document["warnings"].to_string();
+    assert!(warned.contains("acknowledged commits that only the others hold are lost"), "{document:#}");
+    let steps = document["steps"].as_array().unwrap();
+    let overridden = steps.iter().find(|step| step["step"] == "override-votes").unwrap();
+    assert_eq!(overridden["status"], "done", "{document:#}");
+    // The daemon serves it, and goes on beyond the time in which an isolated primary lets go.
+    stage.until_serving("node2");
+    let since = now();
+    assert_eq!(stage.ask("node2", "SHOW synchronous_standby_names"), "");
+    let writer = stage.writer();
+    let isolation = pgbaton::settings::ReplicationSettings::default().isolation_timeout;
+    stage.until("commits beyond the isolation", || {
+        (writer.look(|ledger| ledger.count_by("node2", since + isolation * 2)) > 10).then_some(())
+    });
+    spare.power_on(true).unwrap();
+    spare.start_daemon().unwrap();
+    stage.until("the names in force again", || {
+        stage.ask("node2", "SHOW synchronous_standby_names").contains("spare").then_some(())
+    });
+    until_streams_one(&stage, "node2", "spare");
     assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
 }
 

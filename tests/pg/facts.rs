@@ -1,10 +1,13 @@
 //! What a server says about itself, on both roles and with little privilege.
 
-use crate::support::pg::{Cluster, long};
+use crate::support::pg::{Cluster, LONG, long, wait_for};
 use pgbaton::pg::conn::{ConnError, ConnSettings, Session};
 use pgbaton::pg::epoch::{self, Epoch};
 use pgbaton::pg::facts::observe;
-use pgbaton::pg::lsn::Timeline;
+use pgbaton::pg::lsn::{Lsn, Timeline};
+use pgbaton::promotion::supervisor::Local;
+use pgbaton::watch::{self, Seen, Watch};
+use std::time::Duration;
 
 fn sample_epoch() -> Epoch {
     Epoch::parse(
@@ -93,4 +96,42 @@ fn a_server_that_says_no_is_told_apart_from_one_that_is_gone() {
     primary.kill();
     assert!(matches!(session.query("SELECT 1", long()), Err(ConnError::Lost(_))));
     assert!(matches!(Session::connect(&primary.settings(), long()), Err(ConnError::Refused(_))));
+}
+
+/// Looks at a standby once, as the daemon's watch does.
+fn next_look(looks: &std::sync::mpsc::Receiver<Seen>) -> Box<pgbaton::pg::gates::LocalView> {
+    loop {
+        match looks.recv_timeout(LONG).unwrap().local {
+            Local::Standby(view) => return view,
+            other => println!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn the_watch_remembers_how_far_a_dead_primary_had_got() {
+    let primary = Cluster::primary("n1");
+    let standby = Cluster::standby_of("n2", &primary);
+    let (tell, looks) = std::sync::mpsc::channel();
+    let config = watch::Config {
+        node: "n2".to_owned(),
+        conn: standby.settings(),
+        data_directory: standby.data(),
+        interval: Duration::from_millis(20),
+        timeout: LONG,
+    };
+    let watch = Watch::start(config, move |seen| tell.send(seen).is_ok()).unwrap();
+    let end: Lsn = primary.ask("SELECT pg_current_wal_flush_lsn()").parse().unwrap();
+    wait_for("the primary's position", || {
+        next_look(&looks).primary_known.is_some_and(|known| known.end >= end)
+    });
+    primary.kill();
+    standby.wait_until("SELECT count(*) = 0 FROM pg_stat_wal_receiver");
+    watch.poke();
+    while looks.try_recv().is_ok() {}
+    let view = next_look(&looks);
+    assert!(!view.receiving);
+    let (known, later) = (view.primary_known.unwrap(), next_look(&looks));
+    assert_eq!((known.end >= end, view.missing()), (true, Some(0)));
+    assert!(later.primary_known.unwrap().age > known.age && later.last_heard > view.last_heard);
 }

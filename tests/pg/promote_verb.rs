@@ -58,13 +58,35 @@ fn a_fenced_server_is_promoted_only_by_somebody_who_says_so() {
 #[test]
 fn a_standby_that_heard_of_its_primary_too_long_ago_is_refused() {
     let primary = Cluster::primary("n1");
-    primary.session().execute("CREATE TABLE public.t (i int)", long()).unwrap();
     let standby = Cluster::standby_of("n2", &primary);
+    // Nothing but a commit that it has replayed tells a standby later when it last heard of its primary.
+    primary.session().execute("CREATE TABLE public.t (i int)", long()).unwrap();
+    standby.wait_until("SELECT pg_last_xact_replay_timestamp() IS NOT NULL");
     primary.signal(Signal::SIGKILL);
     standby.wait_until("SELECT count(*) = 0 FROM pg_stat_wal_receiver");
     let (code, document) = verb(&standby, &["--max-silence", "1ms"]);
     assert_eq!((code, message(&document).contains("last heard of")), (3, true), "{document:#}");
     let (code, document) = verb(&standby, &["--max-silence", "1h"]);
+    assert_eq!(code, 0, "{document:#}");
+}
+
+#[test]
+fn a_limit_that_is_given_and_can_t_be_judged_isn_t_taken_for_kept() {
+    let primary = Cluster::primary("n1");
+    let standby = Cluster::standby_of("n2", &primary);
+    primary.signal(Signal::SIGKILL);
+    standby.wait_until("SELECT count(*) = 0 FROM pg_stat_wal_receiver");
+    let (code, document) = verb(&standby, &["--max-silence", "1h"]);
+    let said = message(&document);
+    assert_eq!(
+        (code, said.contains("nothing tells when the primary was last heard of")),
+        (3, true),
+        "{said}"
+    );
+    let (code, document) = verb(&standby, &["--max-lag", "1GB"]);
+    let said = message(&document);
+    assert_eq!((code, said.contains("how far the primary had got is unknown")), (3, true), "{said}");
+    let (code, document) = verb(&standby, &["--max-lag", "1GB", "--force", "lag"]);
     assert_eq!(code, 0, "{document:#}");
 }
 

@@ -181,12 +181,15 @@ fn a_rebuild_hands_the_parameters_of_its_connection_on() {
     verb.args(["pg", "rebuild-standby", "--json", "--node", "n2", "--user", "postgres", "-p", "5432"]);
     verb.args(["--source-host", &server.address, "--source-port", "5432", "--bin-directory"]);
     verb.arg(crate::support::pg::bin_dir()).arg("-D").arg(node.data());
-    verb.arg("--socket-directory").arg(node.sockets());
+    // The primary's address, which comes with the copy, is taken on this machine.
+    let own = own_address();
+    verb.arg("--socket-directory").arg(node.sockets()).args(["--listen-addresses", &own]);
     verb.env_remove("PGBATON_CONFIG").env("PGSSLMODE", "verify-full").env("PGSSLROOTCERT", &root);
     let output = verb.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
     let encrypted = "SELECT bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_replication USING (pid)";
     assert_eq!(server.cluster.ask(encrypted), "t");
+    assert_eq!(node.ask("SHOW listen_addresses"), own);
     let conninfo = node.ask("SHOW primary_conninfo");
     assert!(conninfo.contains("sslmode=verify-full"), "{conninfo}");
     assert!(conninfo.contains(root.to_str().unwrap()), "{conninfo}");

@@ -176,9 +176,9 @@ const HOLDS: &[(&str, &str, &[&str])] = &[
         "Too few of the members have detached",
         "The other synchronous standby doesn't answer, and may hold the only copy of an acknowledged commit. Bring it \
          back. Where it is gone for good, as where the holder of a promise is, a person may decide to go on with what \
-         there is: set mode = \"async\" under [replication] on the node that shall lead, so that nobody votes, and promote \
-         it, naming what is overridden. What only the missing node had is lost:",
-        &["pgbaton pg promote --force proof-of-death"],
+         there is, naming what is overridden. What only the missing nodes had is lost. Nobody's acknowledgement is waited \
+         for then, until a standby streams again and the daemon counts on it:",
+        &["pgbaton pg promote --dry-run", "pgbaton pg promote --force votes --force proof-of-death"],
     ),
     (
         "This node isn't in the configuration in force",
@@ -200,8 +200,8 @@ const HOLDS: &[(&str, &str, &[&str])] = &[
     (
         "A promoted node waits for its epoch row",
         "The nodes that promised it have died since. Bring one of them back; a node that has a tail of its own and \
-         has stood for a higher term in the meantime can't help.",
-        &[],
+         has stood for a higher term in the meantime can't help. Where they are gone for good:",
+        &["pgbaton pg promote --force votes"],
     ),
 ];
 
@@ -367,7 +367,8 @@ const EVIDENCE: &[&str] = &[
 const NOT_COVERED: &[&str] = &[
     "A change of the number of voters. Change it while all nodes are up and no promise is open, one voter at a time.",
     "Disks that lose what they have flushed, and two receivers with one name.",
-    "A promise that an operator overrides with --force.",
+    "Votes and promises that an operator overrides with --force. What follows can't be safe against the nodes that \
+     weren't asked: if they aren't gone, they may elect another primary.",
     "More than five voters, and W greater than 2, except by the properties of the sets.",
     "A primary whose daemon is stopped while its server runs on, in the asynchronous mode: the lease is then \
      kept by nobody. The VIP goes by itself (its lifetime in the kernel ends), connections to the node's own \

@@ -8,6 +8,7 @@ use crate::host::clock::Deadline;
 use crate::pg::conn::{ConnSettings, Host};
 use crate::pg::target;
 use crate::rebuild::source::SourceServer;
+use crate::rebuild::work::OwnPlace;
 use crate::settings::{PostgresSettings, Settings};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,7 +32,7 @@ pub(super) struct Target {
     /// The operator's command that stops it.
     pub(super) stop_command: Option<String>,
     /// Where it listens, when that is known for certain.
-    pub(super) own_place: Option<(u16, PathBuf)>,
+    pub(super) own_place: Option<OwnPlace>,
 }
 
 impl Target {
@@ -68,8 +69,13 @@ impl Target {
         }
         let node = me.map(|me| me.name.clone()).or_else(|| globals.node.clone());
         let node = node.unwrap_or_else(pg_promote::hostname);
-        let own_place = (known || args.port.is_some() || args.socket_directory.is_some())
-            .then(|| (postgres.port, postgres.socket_directory.clone()));
+        let said = args.port.is_some() || args.socket_directory.is_some() || args.listen_addresses.is_some();
+        let own_place = (known || said).then(|| OwnPlace {
+            port: postgres.port,
+            folder: postgres.socket_directory.clone(),
+            listen: args.listen_addresses.clone(),
+            address: me.map(|me| me.address),
+        });
         Ok(Self {
             slot: args.slot.clone().unwrap_or_else(|| slot_name(&node)),
             local: target::local(&postgres, VERB),

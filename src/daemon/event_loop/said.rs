@@ -97,6 +97,10 @@ impl Loop {
             "hint": supervisor.and_then(Supervisor::hint),
             "vips": self.main().map(Instance::vips).unwrap_or_default(),
             "term": supervisor.and_then(Supervisor::term),
+            "primary_known": supervisor.and_then(Supervisor::primary_known).map(|known| json!({
+                "end": known.end,
+                "age_ms": known.age.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
+            })),
             "instances": instances,
             "upkeep": self.database.as_ref().map(|database| json!({
                 "busy": database.tending,

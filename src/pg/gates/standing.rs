@@ -1,4 +1,5 @@
-//! Two gates about the standby itself: whether it was fenced, and when it last heard of its primary. Pure.
+//! Gates about the standby itself: whether it was fenced, whether the cluster is paused, and when it last heard of its
+//! primary. Pure.
 
 use super::{Availability, LocalView, Policy, Said};
 
@@ -9,6 +10,16 @@ pub(super) fn needs_check(local: &LocalView) -> Said {
         ))
         .hint("pgbaton pg rebuild-standby; or, if its data is the right one: --force needs-check"),
         None => Said::pass("this server wasn't fenced"),
+    }
+}
+
+pub(super) fn paused(local: &LocalView) -> Said {
+    match &local.paused {
+        Some(reason) => Said::refuse(format!(
+            "the operator has paused the cluster ({reason}): the daemons change nothing, and no virtual IP moves"
+        ))
+        .hint("pgbaton cluster resume; or, to promote all the same: --force paused, and resume it afterwards"),
+        None => Said::pass("the cluster isn't paused"),
     }
 }
 
@@ -23,7 +34,7 @@ pub(super) fn last_contact(local: &LocalView, policy: &Policy) -> Said {
         (Some(heard), _) => {
             Said::pass(format!("the primary was last heard of {:.1} s ago at most", heard.as_secs_f64()))
         }
-        (None, Some(_)) if policy.availability == Availability::Hold => {
+        (None, Some(_)) if policy.availability == Availability::Hold || policy.strict => {
             Said::refuse("nothing tells when the primary was last heard of")
                 .hint("has this standby streamed since it was started?")
         }

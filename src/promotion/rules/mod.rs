@@ -148,15 +148,38 @@ pub fn enough(ask: &Ask, votes: &[Vote], electorate: usize) -> Result<Enough, Sh
             return Err(Shortage::Members { have, need });
         }
     }
-    let best = votes
-        .iter()
-        .filter_map(|vote| vote.data.as_ref().map(|data| (vote, data)))
-        // Of equals the candidate itself: it has nothing to fetch then.
-        .max_by_key(|(vote, data)| (data.epoch, data.end, vote.voter == candidate));
-    match best {
+    match best(votes, candidate) {
         Some((vote, data)) => Ok(Enough { configuration, best: vote.voter.clone(), end: data.end }),
         None => Err(Shortage::NoConfiguration),
     }
+}
+
+/// Judges a candidate whose operator has overridden the votes: the most complete of those who did promise leads, and
+/// nothing else is asked of them.
+///
+/// Nobody's acknowledgement counts in the configuration that follows, so that the new primary can write.
+pub fn overridden(ask: &Ask, votes: &[Vote]) -> Result<Enough, Shortage> {
+    let logs = votes.iter().filter_map(|vote| vote.data.as_ref()?.configuration.as_ref());
+    let records = votes.iter().filter_map(|vote| vote.record.as_ref());
+    let newest = logs.chain(records).map(|known| known.term).max();
+    if let Some(newest) = newest.filter(|newest| *newest >= ask.term) {
+        return Err(Shortage::Older { newest });
+    }
+    let configuration =
+        Configuration { term: ask.term, change: 0, primary: ask.holder.clone(), w: 0, members: Vec::new() };
+    match best(votes, &ask.holder) {
+        Some((vote, data)) => Ok(Enough { configuration, best: vote.voter.clone(), end: data.end }),
+        None => Err(Shortage::NoConfiguration),
+    }
+}
+
+/// Returns the vote whose log is the most complete.
+fn best<'a>(votes: &'a [Vote], candidate: &str) -> Option<(&'a Vote, &'a Frozen)> {
+    votes
+        .iter()
+        .filter_map(|vote| vote.data.as_ref().map(|data| (vote, data)))
+        // Of equals the candidate itself: it has nothing to fetch then.
+        .max_by_key(|(vote, data)| (data.epoch, data.end, vote.voter == candidate))
 }
 
 /// Whether a primary's own newest configuration had come into force before it stopped.

@@ -21,6 +21,10 @@ pub struct Register {
     /// Whether the data was replaced and hasn't caught up since (rule 2a): it neither promises nor counts.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unfit: bool,
+    /// The term that this node took by an operator's word, without the votes: it serves alone in it until a standby
+    /// acknowledges again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forced: Option<Term>,
     /// Where a frozen standby streamed from, as a connection string without password.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream: Option<String>,
@@ -146,6 +150,25 @@ impl Register {
         Ok(Self { promise: Some(promise), ..self.with_log(standing) })
     }
 
+    /// Returns the register of a candidate whose operator has overridden the votes: whatever it had promised to another,
+    /// and although its data was replaced. A term that isn't the highest can't be had by force either.
+    pub fn force(&self, ask: &Ask, standing: &Standing) -> Result<Self, Refusal> {
+        if standing.primary {
+            return Err(Refusal::Primary);
+        }
+        if self.promise.as_ref().is_some_and(|own| own.is_of(ask) && own.state == PromiseState::Promised) {
+            return Ok(Self { unfit: false, forced: Some(ask.term), ..self.clone() });
+        }
+        let newest = self.newest_term().max(standing.log.as_ref().map(|log| log.term)).unwrap_or_default();
+        if ask.term <= newest {
+            return Err(Refusal::Older { newest });
+        }
+        let promise =
+            Promise { term: ask.term, holder: ask.holder.clone(), id: ask.id, state: PromiseState::Promised };
+        let known = self.with_log(standing);
+        Ok(Self { promise: Some(promise), unfit: false, forced: Some(ask.term), ..known })
+    }
+
     /// Returns whether the promised term is settled: a voter that holds none is free.
     ///
     /// A confirmed term settles those below it: of two majorities one voter would have had to promise both. The log
@@ -204,6 +227,9 @@ impl Register {
         }
         if register.confirmed.as_ref().is_none_or(|known| known.term < term) {
             register.confirmed = Some(Confirmed { term, holder: holder.clone() });
+        }
+        if register.forced.is_some_and(|forced| forced < term) {
+            register.forced = None;
         }
         if register.record.as_ref().is_none_or(|known| known.version() < configuration.version()) {
             register.record = Some(configuration.clone());
@@ -389,6 +415,21 @@ mod tests {
         assert_eq!(abandoned.upstream_of(), Some("a"));
         assert_eq!(abandoned.promise(&ask(2, "b"), &witness()), Err(Refusal::Older { newest: Term(2) }));
         assert!(abandoned.promise(&ask(3, "c"), &witness()).is_ok());
+    }
+
+    #[test]
+    fn force_overrides_what_was_promised_but_no_higher_term() {
+        let held = Register { unfit: true, ..fresh().promise(&ask(2, "b"), &witness()).unwrap() };
+        let forced = held.force(&ask(3, "c"), &witness()).unwrap();
+        assert_eq!(forced.open().map(|promise| promise.holder.as_str()), Some("c"));
+        assert_eq!((forced.unfit, forced.forced), (false, Some(Term(3))));
+        assert_eq!(forced.force(&ask(3, "c"), &witness()), Ok(forced.clone()));
+        assert_eq!(held.force(&ask(2, "c"), &witness()), Err(Refusal::Older { newest: Term(2) }));
+        let primary = Standing { primary: true, ..witness() };
+        assert_eq!(held.force(&ask(3, "c"), &primary), Err(Refusal::Primary));
+        // Its own confirmation keeps the mark; a later term's takes it away.
+        assert_eq!(forced.confirm(&configuration(3, 0, "c", 0, &[])).forced, Some(Term(3)));
+        assert_eq!(forced.confirm(&configuration(4, 0, "b", 1, &["c"])).forced, None);
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult, Rejoin, V
 
 use super::event::{Event, EventKind};
 use crate::pg::epoch::Term;
-use crate::pg::gates::{LocalView, PeerView, Proof};
+use crate::pg::gates::{LastKnown, LocalView, PeerView, Proof};
 use crate::units::{Mac, Moment};
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -183,6 +183,11 @@ impl Supervisor {
     /// Returns the term of the local data, if the server was seen.
     pub fn term(&self) -> Option<Term> {
         self.view().and_then(|view| view.term)
+    }
+
+    /// Returns how far the primary's log had got when this standby last heard of it.
+    pub fn primary_known(&self) -> Option<LastKnown> {
+        self.view().and_then(|view| view.primary_known)
     }
 
     /// Returns whether the virtual IPs belong on this node now, so that their lease is renewed.
