@@ -429,7 +429,7 @@ impl Check {
             .unwrap_or(defaults.advert_interval);
         let signing = RawSigning { keys: raw.auth_keys, mode: raw.auth_mode, window: raw.auth_window };
         let unicast = raw.unicast.is_some_and(Spanned::into_inner);
-        if let (Some(min_ttl), false) = (&raw.min_ttl, unicast) {
+        if let (Some(min_ttl), false) = (raw.min_ttl.as_ref().filter(|ttl| *ttl.get_ref() != 255), unicast) {
             self.wrong(min_ttl.span(), "min_ttl means something only with unicast = true");
         }
         VrrpSettings {

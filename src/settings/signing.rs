@@ -89,13 +89,9 @@ impl Check {
         if let (2, Some(keys)) = (version, &raw.keys) {
             self.wrong(keys.span(), "auth_keys means something only with version 3; version 2 has auth_pass");
         }
-        if raw.keys.is_none() {
-            let alone = |key: &str| format!("{key} means something only with auth_keys");
-            for (key, value) in [("auth_mode", &raw.mode), ("auth_window", &raw.window)] {
-                if let Some(value) = value {
-                    self.wrong(value.span(), alone(key));
-                }
-            }
+        if let (None, Some(mode)) = (&raw.keys, raw.mode.as_ref().filter(|mode| mode.get_ref() != "enforce"))
+        {
+            self.wrong(mode.span(), "auth_mode means something only with auth_keys");
         }
         let mut keys: Vec<SigningKey> = Vec::new();
         if let Some(listed) = raw.keys {
