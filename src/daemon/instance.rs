@@ -321,6 +321,10 @@ impl Instance {
         if changed {
             edges.recorder.info(&self.labelled("runs on with the new configuration"));
         }
+        if self.spec.group.is_none() {
+            self.faults.group = false;
+            self.apply_faults(now, edges);
+        }
         self.clear_fault(now, edges);
         self.carry_out(now, edges);
         Ok(())
