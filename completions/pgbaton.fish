@@ -246,6 +246,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l start-only -d 'Only start the server, as a standby and with its data as it is: no node answers as a primary'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l drop-old -d 'Remove the old data once the standby streams; the list of what was lost stays'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l list-kept -d 'Show what rebuilds have kept beside the data directory'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l drop-kept -d 'Remove what rebuilds have kept beside the data directory'

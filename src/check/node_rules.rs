@@ -320,7 +320,7 @@ pub(super) fn together(findings: &mut Findings, settings: &Settings, nodes: &[No
     let alone = settings.nodes.len() == 2
         && settings.guard.availability == Availability::Hold
         && settings.guard.fence == Fence::None
-        && !settings.synchronous()
+        && !settings.votes()
         && seen.iter().all(|(_, it)| it.text("synchronous_standby_names").unwrap_or_default().is_empty());
     findings.check(
         "two-nodes-hold",

@@ -200,6 +200,7 @@ impl World {
             }
             Step::Freeze(_)
             | Step::CollectVotes { .. }
+            | Step::OutlastLease { .. }
             | Step::OverrideVotes { .. }
             | Step::CatchUp { .. }
             | Step::SetNames { .. }
@@ -338,6 +339,10 @@ impl World {
             Step::CollectVotes { .. } | Step::OverrideVotes { .. } => {
                 election.collect(deadline).map(Applied::changed)
             }
+            Step::OutlastLease { lease, gone } => Ok(match election.outlast(*lease, gone, deadline)? {
+                Some(detail) => Applied::changed(detail),
+                None => Applied::unchanged("no lease runs"),
+            }),
             Step::CatchUp { .. } => {
                 Ok(match election.catch_up(self.server()?.session(deadline)?, deadline)? {
                     Some(detail) => Applied::changed(detail),

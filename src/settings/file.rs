@@ -14,7 +14,7 @@ use super::track::{RawProcess, RawScript, RawTrack, RawTrackFile, Trackers, Weig
 use super::value::{Check, Value};
 use super::witness::RawWitness;
 use super::{
-    Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, PostgresSettings,
+    Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, OnCrash, PostgresSettings,
     Settings, SshSettings, VipSettings, VrrpSettings,
 };
 use crate::error::{Error, Result};
@@ -135,6 +135,8 @@ struct RawPostgres {
     probe_interval: Value<String>,
     probe_timeout: Value<String>,
     stop_timeout: Value<String>,
+    on_crash: Value<String>,
+    restart_timeout: Value<String>,
     promote_timeout: Value<String>,
     connect_timeout: Value<String>,
     start_command: Value<String>,
@@ -236,12 +238,10 @@ impl Check {
         let place = raw.witness.as_ref().map(Spanned::span);
         let witness = raw.witness.and_then(|raw| self.witness(raw.into_inner()));
         if let Some(place) = place
-            && (replication.mode != super::ReplicationMode::Sync || roles.len() != 2)
+            && roles.len() != 2
         {
-            let problem =
-                Problem::at(place, "a witness votes beside two nodes whose commits wait for each other");
-            self.problems
-                .add(problem.hint("[replication] mode = \"sync\" and two [[node]]s, or no [witness]"));
+            let problem = Problem::at(place, "a witness is the third vote of two nodes");
+            self.problems.add(problem.hint("two [[node]]s, or no [witness]"));
         }
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
@@ -531,6 +531,12 @@ impl Check {
                 .unwrap_or(base.probe_interval),
             probe_timeout: self.above_zero("probe_timeout", raw.probe_timeout).unwrap_or(base.probe_timeout),
             stop_timeout: self.above_zero("stop_timeout", raw.stop_timeout).unwrap_or(base.stop_timeout),
+            on_crash: self
+                .word("postgres", "on_crash", raw.on_crash, &[OnCrash::Failover, OnCrash::RestartFirst])
+                .unwrap_or(base.on_crash),
+            restart_timeout: self
+                .above_zero("restart_timeout", raw.restart_timeout)
+                .unwrap_or(base.restart_timeout),
             promote_timeout: self
                 .above_zero("promote_timeout", raw.promote_timeout)
                 .unwrap_or(base.promote_timeout),

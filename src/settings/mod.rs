@@ -234,6 +234,10 @@ pub struct PostgresSettings {
     pub probe_timeout: Duration,
     /// How long a fast stop may take, and then an immediate one.
     pub stop_timeout: Duration,
+    /// What follows when the server of the node that serves dies by itself.
+    pub on_crash: OnCrash,
+    /// How long the service may be away for a restart here.
+    pub restart_timeout: Duration,
     /// How long a promotion may take.
     pub promote_timeout: Duration,
     /// How long a connection attempt may take, until the server has answered.
@@ -246,6 +250,15 @@ pub struct PostgresSettings {
     pub conninfo: Params,
     /// The host name in the server's certificate, if that isn't the address.
     pub tls_name: Option<String>,
+}
+
+/// What follows when the server of the node that serves dies by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnCrash {
+    /// Another node takes over.
+    Failover,
+    /// It is started here again first.
+    RestartFirst,
 }
 
 impl PostgresSettings {
@@ -261,6 +274,8 @@ impl PostgresSettings {
             probe_interval: Duration::from_millis(500),
             probe_timeout: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(5),
+            on_crash: OnCrash::Failover,
+            restart_timeout: Duration::from_secs(10),
             promote_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
             start_command: None,
@@ -376,6 +391,16 @@ impl Settings {
     /// Returns whether commits wait for standbys, and promotions for votes.
     pub fn synchronous(&self) -> bool {
         self.replication.mode == ReplicationMode::Sync
+    }
+
+    /// Returns whether promotions need votes: where commits wait for standbys, or a witness has the last word.
+    pub fn votes(&self) -> bool {
+        self.synchronous() || self.witness.is_some()
+    }
+
+    /// Returns how many standbys must have a commit on disk before its client is told.
+    pub fn acknowledgements(&self) -> u8 {
+        if self.synchronous() { self.replication.acknowledgements } else { 0 }
     }
 
     /// Reads the file that is named, or the one at the usual place.

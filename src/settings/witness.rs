@@ -1,9 +1,16 @@
 //! The table `[witness]`: the third vote of two nodes.
 
 use super::libpq::Params;
+use super::problem::Problem;
 use super::value::{Check, Value};
 use serde::Deserialize;
 use std::net::IpAddr;
+use std::time::Duration;
+use toml::Spanned;
+
+const DEFAULT_LEASE: Duration = Duration::from_secs(10);
+/// Two seconds to stop in, and some heartbeats.
+const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 
 /// A voter without data of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +23,9 @@ pub struct WitnessSettings {
     pub user: String,
     /// The database that keeps its register.
     pub database: String,
+    /// How long a primary without acknowledgements may go on without the witness, at most; whoever replaces it waits
+    /// as long.
+    pub lease: Duration,
     /// More connection parameters.
     pub conninfo: Params,
 }
@@ -32,6 +42,7 @@ pub(super) struct RawWitness {
     port: Value<i64>,
     user: Value<String>,
     database: Value<String>,
+    lease: Value<String>,
     conninfo: Value<String>,
 }
 
@@ -43,8 +54,20 @@ impl Check {
             port: self.integer("witness", "port", raw.port).unwrap_or(5432),
             user: self.text("user", raw.user).unwrap_or_else(|| "postgres".to_owned()),
             database: self.text("database", raw.database).unwrap_or_else(|| "postgres".to_owned()),
+            lease: self.lease(raw.lease),
             conninfo: self.conninfo(raw.conninfo),
             address: address?,
         })
+    }
+
+    fn lease(&mut self, value: Value<String>) -> Duration {
+        let span = value.as_ref().map(Spanned::span);
+        let lease = self.above_zero("lease", value).unwrap_or(DEFAULT_LEASE);
+        if let (Some(span), true) = (span, lease < SHORTEST_LEASE) {
+            let problem =
+                Problem::at(span, format!("a lease of {} ms leaves no time to stop", lease.as_millis()));
+            self.problems.add(problem.hint(format!("lease = \"{}s\" or longer", SHORTEST_LEASE.as_secs())));
+        }
+        lease
     }
 }

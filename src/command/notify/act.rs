@@ -72,6 +72,12 @@ impl Node {
             Error::config("no PostgreSQL is configured")
                 .hint("keepalived alone moves an address: this hook is for the database behind it")
         })?;
+        if settings.votes() && !settings.synchronous() {
+            return Err(Error::config(
+                "an asynchronous primary with a witness serves under a lease, which hooks can't keep",
+            )
+            .hint("run `pgbaton vrrp run` instead of keepalived, or set [replication] mode = \"sync\""));
+        }
         // What follows runs verbs that find the node again; a name is found at once.
         let globals = Globals { node: Some(me.name.clone()), json: true, ..globals.clone() };
         Ok(Self {

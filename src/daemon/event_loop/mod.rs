@@ -74,6 +74,7 @@ pub(in crate::daemon) enum Message {
     },
     Worker(Told),
     Rejoined(std::result::Result<String, String>),
+    Started(std::result::Result<(), String>),
     Fenced {
         node: String,
         result: std::result::Result<Proof, String>,
@@ -359,6 +360,7 @@ impl Loop {
                 Message::Worker(Told::Progress(progress)) => self.progress(progress),
                 Message::Worker(Told::Done(result)) => self.tell(now, Input::PlanDone(result)),
                 Message::Worker(Told::Upkeep(why)) => self.tended(why),
+                Message::Started(result) => self.tell(now, Input::Started(result)),
                 Message::Rejoined(result) => self.tell(now, Input::Rejoined(result)),
                 Message::Fenced { node, result } => self.tell(now, Input::Fenced { node, result }),
                 Message::Call(call) => self.answer(now, call),

@@ -39,7 +39,7 @@ pub(super) const REPLICATION: Section = Section {
             form: Form::Duration,
             default: Default::Value("\"500ms\""),
             example: "\"500ms\"",
-            doc: "With \"sync\": how often the primary asks the other nodes whether it is still the newest.",
+            doc: "With \"sync\" or a witness: how often the primary asks the other nodes whether it is still the newest.",
         },
         Key {
             name: "isolation_timeout",
@@ -56,8 +56,10 @@ pub(super) const REPLICATION: Section = Section {
 pub(super) const WITNESS: Section = Section {
     name: "witness",
     repeated: false,
-    doc: "The third vote of two nodes with mode = \"sync\": any PostgreSQL on a third host that is none of the cluster's \
-          own. With it, writes go on when the standby dies, and a partition is decided by the side that reaches it.",
+    doc: "The third vote of two nodes: any PostgreSQL on a third host that is none of the cluster's own. A partition is \
+          decided by the side that reaches it. With mode = \"sync\" no acknowledged commit is lost, and writes go on when \
+          the standby dies. With mode = \"async\" the primary serves under a lease; a failover by silence waits until that \
+          has run out, and loses what the standby had not received, but never are there two that acknowledge.",
     keys: &[
         Key {
             name: "address",
@@ -87,6 +89,15 @@ pub(super) const WITNESS: Section = Section {
             default: Default::Value("\"postgres\""),
             example: "\"postgres\"",
             doc: "The database.",
+        },
+        Key {
+            name: "lease",
+            form: Form::Duration,
+            default: Default::Value("\"10s\""),
+            example: "\"10s\"",
+            doc: "With \"async\": how long a promotion by silence waits after the witness has promised it. A primary that \
+                  neither the witness nor the standby answers stops two seconds earlier, and a little more for clocks \
+                  that run apart. At least 5s; the same on both nodes.",
         },
         Key {
             name: "conninfo",
