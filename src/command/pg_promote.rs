@@ -137,9 +137,9 @@ impl Candidate {
         promotion(&self.target, &self.server, &self.observed, self.server.read_intent()?, deadline)
     }
 
-    /// Returns whether a promotion of this node was cut short: its intent is still there.
-    pub(super) fn unfinished(&self) -> Result<bool> {
-        Ok(self.server.read_intent()?.is_some())
+    /// Returns whether this server was promoted by a run that hasn't finished.
+    pub(super) fn is_unfinished(&self) -> Result<bool> {
+        Ok(!self.in_recovery() && self.server.read_intent()?.is_some())
     }
 
     /// Returns why the operator has paused the cluster, if it is paused.

@@ -3,6 +3,7 @@
 use super::control;
 use super::event_loop::{Database, Mailbox, Message};
 use super::reporter::Reporter;
+use super::signing;
 use super::spec::{self, Spec};
 use super::worker::{self, PlanConfig};
 use crate::error::{Error, Kind, Result};
@@ -37,6 +38,12 @@ const CLOCK_DRIFT: u32 = 10_000;
 pub(super) const HASTY_STOP: StopBounds =
     StopBounds { fast: Duration::from_millis(500), immediate: Duration::from_millis(500) };
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Checks that the files hold keys to sign adverts with.
+pub fn check_keys(settings: &Settings) -> Result<()> {
+    let instances = settings.instances.iter().map(|instance| &instance.signing);
+    instances.chain([&settings.vrrp.signing]).try_for_each(|keys| signing::load(keys).map(drop))
+}
 
 /// What the loop is made of.
 #[derive(Debug)]

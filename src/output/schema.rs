@@ -165,6 +165,10 @@ pub const EVENTS: Document = Document {
         ("events[].fields.step", "Text: the step of a plan that began or ended."),
         ("events[].fields.status", "Text: how it ended: done, unchanged, failed, refused or skipped."),
         ("events[].fields.took_ms", "Number: how long it took."),
+        (
+            "events[].fields.connections_ended",
+            "Number: how many connections of clients ended with a virtual IP.",
+        ),
         ("events[].fields.verdict", "Text: what was decided."),
         ("files[]", "Text: a file that was read."),
         ("warnings[]", "Text: what couldn't be read."),

@@ -171,8 +171,8 @@ impl Node {
         let (seen, candidate) = self.look(&[])?;
         match (decide(&seen, told), candidate) {
             (Move::Ask, Some(candidate)) => self.ask(candidate),
-            // A hook that promoted was killed before it was done: the rest is this one's.
-            (Move::Serve, Some(candidate)) if candidate.unfinished()? => self.promote(candidate),
+            // A hook that was killed has promoted and not finished: what is missing comes before everything else.
+            (Move::Serve, Some(candidate)) if candidate.is_unfinished()? => self.promote(candidate),
             (Move::Serve, Some(candidate)) => self.serve(candidate),
             (Move::Ask | Move::Serve, None) => Ok(Done::quiet("PostgreSQL doesn't answer", true)),
             (Move::Nothing(why), _) => Ok(Done::quiet(&why, false)),

@@ -1,7 +1,7 @@
 //! The reader of keepalived's pipe: the same hooks, in the order in which things happened.
 //!
-//! keepalived starts it (`notify_fifo_script`) and ends it with SIGTERM, often before its last line is written. So the
-//! signal only says that the end is near: the pipe is read until keepalived has closed it, and the work is done by
+//! keepalived starts it (`notify_fifo_script`) and ends it with SIGTERM, often before it has written its last line. So
+//! the signal only says that the end is near: the pipe is read until keepalived has closed it, and the work is done by
 //! detached processes in any case.
 
 use super::{detach, heeds, say};
@@ -9,6 +9,7 @@ use crate::cli::{Globals, Notify, State, Told};
 use crate::error::{Error, Result};
 use crate::host::clock::Deadline;
 use crate::host::signal::{self, Signal};
+use crate::net::driver::timespec;
 use crate::output::log::{Level, Log};
 use crate::settings::Settings;
 use nix::sys::signal::SigSet;
@@ -24,8 +25,8 @@ use std::time::Duration;
 /// A line is a few words; what is longer isn't keepalived's.
 const LONGEST: usize = 4096;
 
-/// How long after the signal keepalived's end of the pipe may stay open: it says STOP, and waits for its scripts.
-const LAST_WORDS: Duration = Duration::from_secs(10);
+/// How long the last words are waited for after SIGTERM; keepalived kills what is left of its scripts after a second.
+const LAST_WORDS: Duration = Duration::from_millis(900);
 
 /// Reads until keepalived ends.
 pub(super) fn read(
@@ -41,54 +42,51 @@ pub(super) fn read(
     let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(|error| Error::failed("can't wait for signals").detail(error))?;
+    let open = |how: OFlags| {
+        let flags = how | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(|error| failed(error.into()))
+    };
     // Opened for writing as well, so that a restart of the writer isn't the end of the file.
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let pipe = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
-    let mut pipe = File::from(pipe);
+    let mut pipe = open(OFlags::RDWR)?;
     let mut pending = Vec::new();
-    let mut end = None;
+    let mut last: Option<Deadline> = None;
     loop {
         let mut fds = [
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, end.map(crate::net::driver::timespec).as_ref()) {
+        let patience = last.map(timespec);
+        match poll(&mut fds, patience.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(failed(error.into())),
         }
-        if signals.read_signal().is_ok_and(|signal| signal.is_some()) && end.is_none() {
-            // STOP comes after the signal as often as before it: keepalived's end of the pipe is closed after both.
-            let only = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            match rustix::fs::open(path, only, Mode::empty()) {
-                // This end's own right to write would keep the pipe from ending.
-                Ok(reader) => pipe = File::from(reader),
-                Err(rustix::io::Errno::NOENT) => {}
-                Err(error) => return Err(failed(error.into())),
+        if signals.read_signal().is_ok_and(|signal| signal.is_some()) && last.is_none() {
+            // Opened anew before the other is closed, so that nothing in it is lost. Its end is that of the writer.
+            pipe = open(OFlags::RDONLY)?;
+            last = Some(Deadline::after(LAST_WORDS));
+        }
+        let mut ended = last.is_some_and(Deadline::passed);
+        let mut chunk = [0_u8; 4096];
+        loop {
+            match pipe.read(&mut chunk) {
+                Ok(0) => {
+                    ended = true;
+                    break;
+                }
+                Ok(count) => pending.extend_from_slice(chunk.get(..count).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed(error)),
             }
-            end = Some(Deadline::after(LAST_WORDS));
         }
-        let closed = take(&mut pipe, &mut pending).map_err(failed)?;
-        if let Some(state) = newest(&mut pending, args, log)
-            && let Err(error) = detach::start(globals, args, settings, state)
-        {
-            say(log, Level::Error, &super::told_error(&error));
+        if let Some(state) = newest(&mut pending, args, log) {
+            if let Err(error) = detach::start(globals, args, settings, state) {
+                say(log, Level::Error, &super::told_error(&error));
+            }
+            ended |= last.is_some() && state == State::Stop;
         }
-        if end.is_some_and(|end| closed || end.passed()) {
+        if ended {
             return Ok(());
-        }
-    }
-}
-
-/// Reads what is there; returns whether nobody can write any more.
-fn take(pipe: &mut File, pending: &mut Vec<u8>) -> std::io::Result<bool> {
-    let mut chunk = [0_u8; 4096];
-    loop {
-        match pipe.read(&mut chunk) {
-            Ok(0) => return Ok(true),
-            Ok(count) => pending.extend_from_slice(chunk.get(..count).unwrap_or_default()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
     }
 }
