@@ -209,7 +209,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__cluster__subcmd__check)
-            opts="-q -v -h --fix --timeout --config --node --json --quiet --verbose --color --help"
+            opts="-q -v -h --fix --peers --timeout --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -137,6 +137,11 @@ impl Candidate {
         promotion(&self.target, &self.server, &self.observed, self.server.read_intent()?, deadline)
     }
 
+    /// Returns whether this server was promoted by a run that hasn't finished.
+    pub(super) fn is_unfinished(&self) -> Result<bool> {
+        Ok(!self.in_recovery() && self.server.read_intent()?.is_some())
+    }
+
     /// Returns why the operator has paused the cluster, if it is paused.
     pub(super) fn paused(&self) -> Option<String> {
         self.observed.view.paused.clone()

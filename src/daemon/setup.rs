@@ -3,6 +3,7 @@
 use super::control;
 use super::event_loop::{Database, Mailbox, Message};
 use super::reporter::Reporter;
+use super::signing;
 use super::spec::{self, Spec};
 use super::worker::{self, PlanConfig};
 use crate::error::{Error, Kind, Result};
@@ -41,6 +42,12 @@ pub(super) const HASTY_STOP: StopBounds =
 /// The same where the witness may have to be connected to over SSH first.
 const VOTE_WITHIN_SSH: Duration = Duration::from_secs(3);
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Checks that the files hold keys to sign adverts with.
+pub fn check_keys(settings: &Settings) -> Result<()> {
+    let instances = settings.instances.iter().map(|instance| &instance.signing);
+    instances.chain([&settings.vrrp.signing]).try_for_each(|keys| signing::load(keys).map(drop))
+}
 
 /// What the loop is made of.
 #[derive(Debug)]

@@ -9,6 +9,7 @@ use super::notify::RawNotify;
 use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
 use super::replication::RawReplication;
+use super::signing::RawSigning;
 use super::track::{RawProcess, RawScript, RawTrack, RawTrackFile, Trackers, Weights};
 use super::value::{Check, Value};
 use super::witness::RawWitness;
@@ -95,6 +96,11 @@ struct RawVrrp {
     preempt_delay: Value<String>,
     start_delay: Value<String>,
     checksum: Value<String>,
+    unicast: Value<bool>,
+    min_ttl: Value<i64>,
+    auth_keys: Value<Vec<Spanned<String>>>,
+    auth_mode: Value<String>,
+    auth_window: Value<String>,
     notify: Value<Vec<Spanned<String>>>,
     notify_master: Value<Vec<Spanned<String>>>,
     notify_backup: Value<Vec<Spanned<String>>>,
@@ -418,14 +424,23 @@ impl Check {
             }
         }
         let defaults = VrrpSettings::default();
+        let advert_interval = self
+            .parsed("advert_interval", raw.advert_interval, parse::advert_interval)
+            .unwrap_or(defaults.advert_interval);
+        let signing = RawSigning { keys: raw.auth_keys, mode: raw.auth_mode, window: raw.auth_window };
+        let unicast = raw.unicast.is_some_and(Spanned::into_inner);
+        if let (Some(min_ttl), false) = (raw.min_ttl.as_ref().filter(|ttl| *ttl.get_ref() != 255), unicast) {
+            self.wrong(min_ttl.span(), "min_ttl means something only with unicast = true");
+        }
         VrrpSettings {
+            unicast,
+            min_ttl: self.integer("vrrp", "min_ttl", raw.min_ttl).unwrap_or(defaults.min_ttl),
+            signing: self.signing("vrrp", signing, 3, advert_interval),
             interface: self.interface("interface", raw.interface),
             virtual_router_id: self
                 .integer("vrrp", "virtual_router_id", raw.virtual_router_id)
                 .unwrap_or(defaults.virtual_router_id),
-            advert_interval: self
-                .parsed("advert_interval", raw.advert_interval, parse::advert_interval)
-                .unwrap_or(defaults.advert_interval),
+            advert_interval,
             preempt: raw.preempt.map_or(!with_postgres, Spanned::into_inner),
             preempt_delay: self
                 .parsed("preempt_delay", raw.preempt_delay, parse::duration)

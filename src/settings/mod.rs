@@ -14,6 +14,7 @@ pub mod parse;
 mod problem;
 mod replication;
 mod shape;
+mod signing;
 #[cfg(test)]
 mod tests;
 pub mod threshold;
@@ -27,9 +28,10 @@ use libpq::Params;
 use parse::Lease;
 
 pub use group::GroupSettings;
-pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
+pub use instance::{AddressScope, DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
 pub use notify::{NotifySettings, Words};
 pub use replication::{Rejoin, ReplicationMode, ReplicationSettings};
+pub use signing::{Secret, SigningKey, SigningMode, SigningSettings, from_hex};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -148,6 +150,12 @@ pub struct VrrpSettings {
     pub start_delay: Duration,
     /// How the checksum of sent IPv4 advertisements is computed.
     pub checksum: Checksum,
+    /// Whether adverts go to each node instead of the group.
+    pub unicast: bool,
+    /// The lowest TTL of the others' adverts.
+    pub min_ttl: u8,
+    /// How its adverts are signed.
+    pub signing: SigningSettings,
     /// What is run at a change of state.
     pub notify: NotifySettings,
     /// What it depends on; nothing with `PostgreSQL`.
@@ -164,6 +172,9 @@ impl Default for VrrpSettings {
             preempt_delay: Duration::ZERO,
             start_delay: Duration::ZERO,
             checksum: Checksum::PseudoHeader,
+            unicast: false,
+            min_ttl: u8::MAX,
+            signing: SigningSettings::default(),
             notify: NotifySettings::default(),
             track: TrackSettings::default(),
         }

@@ -171,6 +171,8 @@ impl Node {
         let (seen, candidate) = self.look(&[])?;
         match (decide(&seen, told), candidate) {
             (Move::Ask, Some(candidate)) => self.ask(candidate),
+            // A hook that was killed has promoted and not finished: what is missing comes before everything else.
+            (Move::Serve, Some(candidate)) if candidate.is_unfinished()? => self.promote(candidate),
             (Move::Serve, Some(candidate)) => self.serve(candidate),
             (Move::Ask | Move::Serve, None) => Ok(Done::quiet("PostgreSQL doesn't answer", true)),
             (Move::Nothing(why), _) => Ok(Done::quiet(&why, false)),
@@ -233,7 +235,8 @@ impl Node {
         caps::require_net_admin()?;
         let within = self.postgres.promote_timeout + PATIENCE;
         let facts = candidate.promotion(Deadline::after(within))?;
-        let warnings = candidate.warnings();
+        // What the gates warn of is about a promotion that is still to come.
+        let warnings = if candidate.in_recovery() { candidate.warnings() } else { Vec::new() };
         let vips = if self.no_vip { Vec::new() } else { self.vips()? };
         let mut world = candidate.into_world();
         carry_out(&build::failover(&facts, &vips), &mut world, within)?;

@@ -35,6 +35,7 @@ use crate::promotion::supervisor::{Asked, Input, Local, Phase, Supervisor};
 use crate::settings::Settings;
 use crate::units::{Mac, Moment};
 use crate::vrrp::event::{AskReason, Event as RouterEvent};
+use crate::vrrp::signature;
 use crate::vrrp::types::{Priority, State};
 use crate::vrrp::wire::{self, RxPacket};
 use crate::watch::{Seen, Watch};
@@ -51,8 +52,8 @@ const MESSAGES: Token = Token(3);
 const NETLINK: Token = Token(4);
 const POSTMASTER: Token = Token(6);
 
-/// The largest VRRP message: 255 IPv6 addresses, and room for an IP header with options.
-const LARGEST_PACKET: usize = 8 + 255 * 16 + 60;
+/// The largest VRRP message: 255 IPv6 addresses, room for an IP header with options, and a signature.
+const LARGEST_PACKET: usize = 8 + 255 * 16 + 60 + signature::TRAILER;
 /// How many packets are taken from a socket at once: a flood can't keep the loop from its timers.
 const PACKETS_AT_ONCE: usize = 64;
 /// How long the link is asked for the owner of a virtual IP; an answer comes within microseconds.
