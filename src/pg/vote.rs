@@ -206,7 +206,8 @@ pub fn attach(
     })
 }
 
-/// Makes a frozen candidate fetch what another frozen node has more: streams from it without leaving its promise.
+/// Makes a frozen candidate fetch what another frozen node has more: streams from it without leaving its promise, and
+/// without a slot, which a standby keeps for nobody.
 pub fn catch_up(
     session: &mut Session,
     host: &str,
@@ -214,6 +215,9 @@ pub fn catch_up(
     until: Lsn,
     deadline: Deadline,
 ) -> Result<Frozen, ConnError> {
+    const SLOT: &str = "primary_slot_name";
+    let slot = session.query(format!("SHOW {SLOT}"), deadline)?;
+    let slot = slot.first().and_then(|row| row.get(0)).unwrap_or_default().to_owned();
     let upstream = locked(session, deadline, |session| {
         let stored = read(session, deadline)?;
         let known = stored.register.upstream.as_ref().or(stored.upstream.as_ref());
@@ -223,6 +227,9 @@ pub fn catch_up(
         conninfo.set("host", host);
         conninfo.remove("hostaddr");
         conninfo.set("port", &port.to_string());
+        if !slot.is_empty() {
+            alter(session, SLOT, "", deadline)?;
+        }
         alter(session, "primary_conninfo", &conninfo.to_string(), deadline)?;
         super::setting::reload(session, deadline)?;
         Ok(())
@@ -245,6 +252,9 @@ pub fn catch_up(
     let within = deadline.max(Deadline::after(ANSWER_WITHIN));
     locked(session, within, |session| {
         alter(session, "primary_conninfo", "", within)?;
+        if !slot.is_empty() {
+            alter(session, SLOT, &slot, within)?;
+        }
         super::setting::reload(session, within)
     })?;
     upstream?;

@@ -99,7 +99,9 @@ impl Supervisor {
             Some(votes) => answered + 1 >= rules::majority(votes.electorate),
             None => answered == peers.len(),
         };
-        if self.phase != Phase::Down
+        // By votes a fenced node may stand again; without them it is the others' older rival for ever.
+        let may = self.phase == Phase::Down || (self.phase == Phase::Fenced && self.config.votes.is_some());
+        if !may
             || now.since(since) < TAKE_BACK_AFTER
             || !enough
             || self.paused.is_some()
