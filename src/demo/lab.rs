@@ -411,7 +411,7 @@ impl Drop for Lab {
 }
 
 /// `max_connections` of every server.
-const CONNECTIONS: u32 = 50;
+const CONNECTIONS: u32 = 250;
 
 /// What every server of the lab is told. fsync stays on: the numbers are meant to be true.
 const SERVER: &str = "\

@@ -86,6 +86,7 @@ impl Supervisor {
             } else {
                 self.reason = Some(format!("PostgreSQL can't be started: {why}"));
                 self.hint = Some("pgbaton pg rebuild-standby --start-only".to_owned());
+                self.stopped_at = Some(now);
             }
         }
         self.orders.push_back(Order::Observe);
@@ -113,7 +114,7 @@ impl Supervisor {
         }
         self.note(Event::new(
             EventKind::Restarting,
-            "nobody has taken over: starting PostgreSQL here again, as a standby",
+            "no node is the primary: starting PostgreSQL here again, as a standby",
         ));
         self.start();
     }
