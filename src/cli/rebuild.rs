@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// `pgbaton pg rebuild-standby`
+#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RebuildStandby {
     /// Follow this node instead of the one that answers as primary with the newest term
@@ -98,6 +99,10 @@ pub struct RebuildStandby {
     /// Remove what rebuilds have kept beside the data directory
     #[arg(long, action = ArgAction::SetTrue)]
     pub drop_kept: bool,
+
+    /// Tell each step and its progress on standard error as lines of JSON
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub events: bool,
 
     /// Give up after this time; running it again continues [default: 24h]
     #[arg(long, env = "PGBATON_TIMEOUT", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
