@@ -260,15 +260,20 @@ fn upstream(findings: &mut Findings, settings: &Settings, node: &Node, text: &st
     );
 }
 
-/// Whether a replication connection from this machine gets in.
-pub(super) fn replication_connection(findings: &mut Findings, node: &Node, seen: &NodeSeen) {
+/// Whether a replication connection from this machine, which is node `me`, gets in.
+pub(super) fn replication_connection(
+    findings: &mut Findings,
+    me: Option<&str>,
+    node: &Node,
+    seen: &NodeSeen,
+) {
     let Some(replication) = &seen.replication else { return };
     findings.check(
         "replication-connection",
-        Some(&node.name),
+        me,
         replication.as_ref().err().map(|why| {
-            Finding::new("", Level::Error, format!("this machine can't replicate from it: {why}"))
-                .why("it couldn't be rebuilt from there, nor fetch a history file")
+            Finding::new("", Level::Error, format!("it can't replicate from {}: {why}", node.name))
+                .why("it couldn't follow that node after a failover, nor be rebuilt from it, nor fetch a history file")
                 .mend(format!(
                     "a line \"host replication\" in pg_hba.conf on {}, and a line in ~/.pgpass here?",
                     node.name
@@ -320,7 +325,7 @@ pub(super) fn together(findings: &mut Findings, settings: &Settings, nodes: &[No
     let alone = settings.nodes.len() == 2
         && settings.guard.availability == Availability::Hold
         && settings.guard.fence == Fence::None
-        && !settings.synchronous()
+        && !settings.votes()
         && seen.iter().all(|(_, it)| it.text("synchronous_standby_names").unwrap_or_default().is_empty());
     findings.check(
         "two-nodes-hold",

@@ -445,7 +445,7 @@ pub(super) fn rights(
         }),
     );
     let names = primary.unwrap_or(server).text("synchronous_standby_names").unwrap_or_default();
-    if settings.synchronous() || !names.trim().is_empty() {
+    if settings.votes() || !names.trim().is_empty() {
         lossless(findings, node, server);
     }
 }

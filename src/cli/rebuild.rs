@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// `pgbaton pg rebuild-standby`
-#[expect(clippy::struct_excessive_bools, reason = "they are flags of a command line")]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub struct RebuildStandby {
     /// Follow this node instead of the one that answers as primary with the newest term
@@ -87,6 +87,10 @@ pub struct RebuildStandby {
     /// Do it although this check refuses (can be repeated)
     #[arg(long, value_name = "CHECK", value_enum)]
     pub force: Vec<RebuildForce>,
+
+    /// Only start the server, as a standby and with its data as it is: no node answers as a primary
+    #[arg(long, action = ArgAction::SetTrue, conflicts_with_all = ["from", "source_host", "method", "drop_old", "list_kept", "drop_kept"])]
+    pub start_only: bool,
 
     /// Remove the old data once the standby streams; the list of what was lost stays
     #[arg(long, action = ArgAction::SetTrue)]

@@ -22,6 +22,9 @@ pub enum VipCommand {
     /// Remove the virtual IP from this machine
     ///
     /// Without ADDRESS the virtual IPs of the configuration are meant. Running it twice is safe.
+    ///
+    /// TCP connections to the address are reset first, unless another interface has it too: a client that waits for
+    /// an answer would otherwise wait until its keepalives give up.
     #[command(after_long_help = examples::VIP_DOWN)]
     Down(VipDown),
     /// Show whether this machine has the virtual IP, and for how long

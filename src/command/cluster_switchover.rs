@@ -227,9 +227,10 @@ fn rebuild(globals: &Globals, node: &str, from: Option<&str>, within: Duration) 
             command.arg("--config").arg(config);
         }
         command.args(["--node", node, "--json", "pg", "rebuild-standby"]);
-        if let Some(from) = from {
-            command.args(["--from", from]);
-        }
+        match from {
+            Some(from) => command.args(["--from", from]),
+            None => command.arg("--start-only"),
+        };
         let output = run_spawn(Spawn::new(command), Deadline::after(within))?;
         let again = output.status.code() == Some(i32::from(Kind::TryAgain.exit_code()));
         if output.status.success() {

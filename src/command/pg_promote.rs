@@ -141,6 +141,11 @@ impl Candidate {
         promotion(&self.target, &self.server, &self.observed, self.server.read_intent()?, deadline)
     }
 
+    /// Returns whether this server was promoted by a run that hasn't finished.
+    pub(super) fn is_unfinished(&self) -> Result<bool> {
+        Ok(!self.in_recovery() && self.server.read_intent()?.is_some())
+    }
+
     /// Returns why the operator has paused the cluster, if it is paused.
     pub(super) fn paused(&self) -> Option<String> {
         self.observed.view.paused.clone()
@@ -177,6 +182,8 @@ struct Target {
     conn: ConnSettings,
     data_directory: Option<PathBuf>,
     promote_within: Duration,
+    /// Whether the operator answers for it that the old primary is dead.
+    proved: bool,
     /// Whether a daemon looks after this node: then no start may make the server writable by itself.
     guarded: bool,
     slots: Vec<String>,
@@ -204,6 +211,7 @@ impl Target {
             conn,
             data_directory,
             promote_within: args.timeout.unwrap_or(postgres.promote_timeout),
+            proved: args.force.iter().any(|gate| forced(*gate) == Gate::ProofOfDeath),
             guarded: me.is_some(),
             voters: settings.and_then(|settings| {
                 setup::voters(settings, &setup::peers(settings, "pg promote"), &postgres)
@@ -359,7 +367,8 @@ fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Polic
     };
     let max_lag = args.max_lag.or_else(|| settings.and_then(|settings| settings.guard.max_lag));
     Policy {
-        votes: settings.is_some_and(Settings::synchronous),
+        votes: settings.is_some_and(Settings::votes),
+        lossless: settings.is_some_and(Settings::synchronous),
         availability,
         max_lag,
         max_silence: args.max_silence.or_else(|| settings.and_then(|settings| settings.guard.max_silence)),
@@ -422,6 +431,12 @@ fn promotion(
             voters: voters.peers.voters().map(|peer| peer.name.clone()).collect(),
             vote_within: voters.vote_within,
             catch_up_within: voters.catch_up_within,
+            lease: voters.lease,
+            gone: if target.proved {
+                voters.peers.iter().map(|peer| peer.name.clone()).collect()
+            } else {
+                Vec::new()
+            },
             place: target.place.clone(),
             overridden: voters.overridden,
         }),

@@ -5,6 +5,7 @@
 
 mod kept;
 mod progress;
+mod start;
 mod target;
 
 use crate::cli::{Globals, RebuildForce, RebuildMethod, RebuildStandby};
@@ -68,6 +69,9 @@ pub(super) fn run(globals: &Globals, args: &RebuildStandby, out: &Out) -> Result
         return kept::remove(&place, dry_run, out);
     }
     let deadline = Deadline::after(args.timeout.unwrap_or(RebuildStandby::DEFAULT_TIMEOUT));
+    if args.start_only {
+        return start::only(&target, &place, deadline, dry_run, out);
+    }
     let mut no_rewind = None;
     let mut earlier: Option<Outcome> = None;
     loop {

@@ -1,6 +1,7 @@
 //! `pgbaton vrrp check-config`: reads the configuration like the daemon does and shows what it means.
 
 use crate::cli::Globals;
+use crate::daemon::setup;
 use crate::error::Result;
 use crate::output::Out;
 use crate::output::paint::Tone;
@@ -11,6 +12,7 @@ use crate::settings::{Node, NodeRole, Settings};
 
 pub(super) fn run(globals: &Globals, out: &Out) -> Result<()> {
     let settings = Settings::load(&globals.overrides())?;
+    setup::check_keys(&settings)?;
     let mut report = Report::new("vrrp check-config");
     let file = settings.file.as_deref().map_or_else(String::new, |file| file.display().to_string());
     report.msg = format!("{file} is correct");

@@ -4,23 +4,28 @@ use super::notify::Notifier;
 use super::recorder::Recorder;
 use super::spec::{SocketKey, Spec};
 use crate::error::{Error, Result};
+use crate::host::clock::{self, Deadline};
 use crate::net::driver::{Poller, Token};
 use crate::net::netlink::{Link, Netlink};
 use crate::net::nft::DropTable;
 use crate::net::socket::VrrpSocket;
-use crate::net::vip::LinkAnnouncer;
+use crate::net::vip::{self, LinkAnnouncer};
 use crate::net::vmac;
-use crate::units::vrrp_group;
+use crate::units::{Moment, vrrp_group};
 use crate::vrrp::checksum::ChecksumForm;
 use crate::vrrp::wire::Advert;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// The number of a virtual router within the daemon; never used again.
 pub(super) type Id = u32;
 
 /// The first token that is a VRRP socket's; those below are the loop's own.
 const FIRST_SOCKET: u64 = 64;
+
+/// How long the clients of addresses that go may keep the loop within a second: many routers may leave at once.
+const GOODBYES: Duration = Duration::from_millis(20);
 
 /// The shared edges.
 pub(super) struct Edges {
@@ -36,6 +41,10 @@ pub(super) struct Edges {
     drops: Option<DropTable>,
     /// What was changed on interfaces that carry another one, and how many they carry.
     parents: BTreeMap<u32, (usize, Vec<vmac::Changed>)>,
+    /// Since when, and for how long, clients were taken leave of.
+    goodbyes: (Moment, Duration),
+    /// Why that can't be done; said once.
+    rude: Option<String>,
 }
 
 /// A socket pair, and the virtual routers that speak through it.
@@ -59,6 +68,8 @@ impl Edges {
             buffer: Vec::with_capacity(64),
             drops: None,
             parents: BTreeMap::new(),
+            goodbyes: (Moment::BOOT, Duration::ZERO),
+            rude: None,
         }
     }
 
@@ -108,14 +119,23 @@ impl Edges {
         self.sockets.get(&token)?.routers.get(&vrid).copied()
     }
 
-    /// Sends an advert to the group or to each peer; returns whether all of it could be sent.
-    pub(super) fn send(&mut self, token: u64, advert: &Advert, form: ChecksumForm, peers: &[IpAddr]) -> bool {
+    /// Sends an advert to the group or to each peer, with what is to stand behind it; returns whether all of it could
+    /// be sent.
+    pub(super) fn send(
+        &mut self,
+        token: u64,
+        advert: &Advert,
+        form: ChecksumForm,
+        peers: &[IpAddr],
+        trailer: &[u8],
+    ) -> bool {
         let Some(shared) = self.sockets.get(&token) else { return false };
         let source = shared.key.source;
         let group = [vrrp_group(source.is_ipv4())];
         let mut sent = true;
         for destination in if peers.is_empty() { &group } else { peers } {
             advert.emit_into(&mut self.buffer, form, source, *destination);
+            self.buffer.extend_from_slice(trailer);
             sent &= shared.socket.send(&self.buffer, *destination).is_ok();
         }
         sent
@@ -136,6 +156,28 @@ impl Edges {
         if let Some(announcer) = self.announcers.get(&link.index) {
             drop(announcer.announce(vip));
         }
+    }
+
+    /// Ends the clients' connections to an address that is about to go; returns how many.
+    pub(super) fn end_connections(&mut self, index: u32, address: IpAddr) -> usize {
+        let begin = clock::now();
+        if begin.since(self.goodbyes.0) > Duration::from_secs(1) {
+            self.goodbyes = (begin, Duration::ZERO);
+        }
+        let left = GOODBYES.saturating_sub(self.goodbyes.1);
+        if left.is_zero() {
+            return 0;
+        }
+        let ended = vip::end_connections(&mut self.netlink, index, address, Deadline::after(left));
+        self.goodbyes.1 += clock::now().since(begin);
+        ended.unwrap_or_else(|error| {
+            let why = error.to_string();
+            if self.rude.as_ref() != Some(&why) {
+                self.recorder.warn(&why);
+                self.rude = Some(why);
+            }
+            0
+        })
     }
 
     /// Makes the interface of its own for a virtual router, and removes what an earlier life left of it.

@@ -5,6 +5,7 @@
 
 mod depends;
 mod said;
+mod signed;
 mod vmac;
 
 pub(super) use self::depends::Depends;
@@ -22,6 +23,7 @@ use crate::units::Moment;
 use crate::vrrp::config::Config as RouterConfig;
 use crate::vrrp::event::{Event as RouterEvent, Output, Reason, Resign, Round};
 use crate::vrrp::router::{Election, Router};
+use crate::vrrp::signature::{Guard, Signer};
 use crate::vrrp::types::State;
 use crate::vrrp::wire::{self, RxPacket, RxPolicy};
 use std::collections::VecDeque;
@@ -54,6 +56,8 @@ pub(super) struct Instance {
     /// Whether it was said that an address can't be added.
     complained: bool,
     drops: Drops,
+    signer: Signer,
+    guard: Guard,
     unsent: u64,
     news: VecDeque<RouterEvent>,
 }
@@ -102,6 +106,8 @@ impl Instance {
             depends: Depends { priority: spec.router.priority, fault: None, waits: None, why: String::new() },
             complained: false,
             drops: Drops::default(),
+            signer: Signer::default(),
+            guard: Guard::default(),
             unsent: 0,
             news: VecDeque::new(),
             spec,
@@ -180,7 +186,8 @@ impl Instance {
 
     /// Takes a packet of this virtual router.
     pub(super) fn packet(&mut self, now: Moment, packet: &RxPacket<'_>, edges: &mut Edges) {
-        match wire::parse(packet, &self.policy) {
+        let parsed = wire::parse(packet, &self.policy);
+        match parsed.and_then(|parsed| self.verify(packet).map(|()| parsed)) {
             Ok((advert, form)) => {
                 self.router.stats_mut().checksum(form);
                 self.router.handle_advert(now, packet.source, &advert);
@@ -314,6 +321,10 @@ impl Instance {
         if changed {
             edges.recorder.info(&self.labelled("runs on with the new configuration"));
         }
+        if self.spec.group.is_none() {
+            self.faults.group = false;
+            self.apply_faults(now, edges);
+        }
         self.clear_fault(now, edges);
         self.carry_out(now, edges);
         Ok(())
@@ -376,7 +387,9 @@ impl Instance {
             Output::Send(advert) => {
                 self.open_vmac(edges);
                 // A link that is down says so by netlink; each advert that can't leave is only counted.
-                if !edges.send(self.socket, &advert, self.spec.checksum, &self.spec.peers) {
+                let trailer = self.sign(&advert);
+                let trailer = trailer.as_ref().map_or(&[][..], |trailer| trailer.as_slice());
+                if !edges.send(self.socket, &advert, self.spec.checksum, &self.spec.peers, trailer) {
                     self.unsent += 1;
                 }
             }
@@ -481,11 +494,12 @@ impl Instance {
     /// Puts the addresses up, or renews their lease: one system call each.
     fn put_up(&mut self, now: Moment, edges: &mut Edges) {
         let mut failure = None;
-        for Place { vip, inside } in &self.spec.vips {
+        for Place { vip, inside, scope } in &self.spec.vips {
             let ipv6 = vip.address.address().is_ipv6();
             let options = AddressOptions {
                 label: vip.label.clone(),
                 lease: vip.lease,
+                scope: *scope,
                 replace: true,
                 // A service address is no address to speak from.
                 preferred_zero_v6: ipv6,
@@ -521,6 +535,8 @@ impl Instance {
     fn remove(&self, place: &Place, why: &str, edges: &mut Edges) {
         let address = place.vip.address;
         let index = self.home().index;
+        // While it is still here: their last word comes from it.
+        let ended = edges.end_connections(index, address.address());
         let removed = if place.inside || address.address().is_ipv6() || self.vmac.is_some() {
             edges.netlink.delete_address(index, address)
         } else {
@@ -532,7 +548,12 @@ impl Instance {
         };
         match removed {
             Ok(change) if change.is_change() => {
-                self.note(Event::new(EventKind::VipRemoved, format!("removed {address}: {why}")), edges);
+                let mut event = Event::new(EventKind::VipRemoved, format!("removed {address}: {why}"));
+                if ended > 0 {
+                    event.text.push_str(&format!("; client connections ended: {ended}"));
+                    event = event.with("connections_ended", ended);
+                }
+                self.note(event, edges);
             }
             Ok(_) => {}
             Err(error) => edges.recorder.warn(&self.labelled(&format!("can't remove {address}: {error}"))),

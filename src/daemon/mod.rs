@@ -23,6 +23,7 @@ mod notify;
 mod recorder;
 mod reporter;
 pub mod setup;
+mod signing;
 mod spec;
 mod track;
 mod worker;

@@ -3,6 +3,7 @@
 use super::control;
 use super::event_loop::{Database, Mailbox, Message};
 use super::reporter::Reporter;
+use super::signing;
 use super::spec::{self, Spec};
 use super::worker::{self, PlanConfig};
 use crate::error::{Error, Kind, Result};
@@ -16,10 +17,13 @@ use crate::pg::gates::Policy;
 use crate::pg::peers::Peers;
 use crate::pg::server::DataDirectory;
 use crate::pg::target;
+use crate::pg::witness::ssh::SshRegister;
 use crate::plan::build::{StopBounds, Vip};
 use crate::plan::election::Voters;
+use crate::promotion::rules::Lease;
 use crate::promotion::supervisor::{self, Supervisor};
-use crate::settings::{self, NodeRole, PostgresSettings, Settings, WitnessSettings};
+use crate::settings::{self, NodeRole, PostgresSettings, Settings, WitnessSettings, WitnessTransport};
+use crate::ssh::{self, kept::Kept};
 use crate::watch::{self, Watch};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -30,7 +34,20 @@ use std::time::Duration;
 const RETRY: Duration = Duration::from_millis(500);
 /// How long a candidate waits for votes: a standby lets go of its primary within tens of milliseconds.
 const VOTE_WITHIN: Duration = Duration::from_secs(1);
+/// How far a clock may be from the true rate, in millionths: far more than a clock that anything disciplines.
+const CLOCK_DRIFT: u32 = 10_000;
+/// How a server is stopped whose lease runs out: before the next node may be promoted.
+pub(super) const HASTY_STOP: StopBounds =
+    StopBounds { fast: Duration::from_millis(500), immediate: Duration::from_millis(500) };
+/// The same where the witness may have to be connected to over SSH first.
+const VOTE_WITHIN_SSH: Duration = Duration::from_secs(3);
 const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Checks that the files hold keys to sign adverts with.
+pub fn check_keys(settings: &Settings) -> Result<()> {
+    let instances = settings.instances.iter().map(|instance| &instance.signing);
+    instances.chain([&settings.vrrp.signing]).try_for_each(|keys| signing::load(keys).map(drop))
+}
 
 /// What the loop is made of.
 #[derive(Debug)]
@@ -243,7 +260,8 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         settings::Availability::Prefer => crate::pg::gates::Availability::Prefer,
     };
     let me = settings.me().ok();
-    let witness = settings.witness.as_ref().filter(|_| settings.synchronous());
+    let witness = settings.witness.as_ref();
+    let lease = lease(settings);
     supervisor::Config {
         node: me.map_or_else(String::new, |me| me.name.clone()),
         electable: me.is_some_and(|me| me.role == NodeRole::Data),
@@ -253,7 +271,8 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
             .chain(witness.map(|witness| (WitnessSettings::NAME.to_owned(), witness.address)))
             .collect(),
         policy: Policy {
-            votes: settings.synchronous(),
+            votes: settings.votes(),
+            lossless: settings.synchronous(),
             availability,
             max_lag: settings.guard.max_lag,
             max_silence: settings.guard.max_silence,
@@ -263,17 +282,28 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
         retry: RETRY,
         // Others go ahead without this node only where that was chosen; and they wait for a down interval,
         // of which this leaves one interval for the stop.
-        isolation: match (settings.synchronous(), availability) {
+        isolation: match (settings.votes(), availability) {
+            // A lease has its own end.
+            (true, _) if lease.is_some() => None,
             (true, _) => Some(settings.replication.isolation_timeout),
             (false, crate::pg::gates::Availability::Prefer) => Some(spec.router.interval.as_duration() * 2),
             (false, crate::pg::gates::Availability::Hold) => None,
         },
-        votes: settings.synchronous().then_some(supervisor::Votes {
+        votes: settings.votes().then_some(supervisor::Votes {
             electorate: settings.nodes.len() + usize::from(settings.witness.is_some()),
             pair: settings.nodes.len() == 2,
             heartbeat: settings.replication.heartbeat,
-            isolation: settings.replication.isolation_timeout,
+            isolation: lease.as_ref().map_or(settings.replication.isolation_timeout, Lease::serves_for),
+            lease: lease.is_some(),
         }),
+        on_crash: match settings
+            .postgres
+            .as_ref()
+            .map(|postgres| (postgres.on_crash, postgres.restart_timeout))
+        {
+            Some((settings::OnCrash::RestartFirst, within)) => supervisor::OnCrash::RestartFirst { within },
+            _ => supervisor::OnCrash::Failover,
+        },
         fences: settings.guard.fence != settings::Fence::None,
         rejoin: match settings.replication.rejoin {
             settings::Rejoin::Auto => supervisor::Rejoin::Auto,
@@ -321,14 +351,28 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
 /// Returns who votes with this node; `None` when replication is asynchronous.
 pub fn voters(settings: &Settings, peers: &Peers, postgres: &PostgresSettings) -> Option<Voters> {
     let me = settings.me().ok()?;
-    settings.synchronous().then(|| Voters {
+    settings.votes().then(|| Voters {
         node: me.name.clone(),
         peers: peers.clone(),
-        acknowledgements: settings.replication.acknowledgements,
-        vote_within: VOTE_WITHIN.max(settings.guard.ask_timeout),
+        acknowledgements: settings.acknowledgements(),
+        lease: lease(settings).map(|lease| lease.length),
+        vote_within: match settings.witness.as_ref().map(|witness| witness.transport) {
+            Some(WitnessTransport::Ssh) => VOTE_WITHIN_SSH,
+            _ => VOTE_WITHIN.max(settings.guard.ask_timeout),
+        },
         catch_up_within: postgres.promote_timeout,
         missing_since: Arc::default(),
         overridden: false,
+    })
+}
+
+/// Returns the lease of a primary that nobody's acknowledgement holds back; `None` where there is none.
+fn lease(settings: &Settings) -> Option<Lease> {
+    let witness = settings.witness.as_ref().filter(|_| !settings.synchronous())?;
+    Some(Lease {
+        length: witness.lease,
+        drift: CLOCK_DRIFT,
+        stop: HASTY_STOP.fast + HASTY_STOP.immediate * 3,
     })
 }
 
@@ -338,11 +382,19 @@ pub fn peers(settings: &Settings, verb: &str) -> Peers {
     let peers =
         Peers::new(places.map(|(peer, postgres)| (peer.name.clone(), target::peer(peer, &postgres, verb))));
     match &settings.witness {
-        Some(witness) if settings.synchronous() => {
+        Some(witness) => {
+            let (name, cluster) = (WitnessSettings::NAME, settings.cluster.name.as_str());
             let conn = target::witness(witness, settings.postgres.as_ref(), verb);
-            peers.with_witness(WitnessSettings::NAME, conn, &settings.cluster.name)
+            match witness.transport {
+                WitnessTransport::Postgres => peers.with_witness(name, conn, cluster),
+                WitnessTransport::Ssh => {
+                    let host = Kept::new(ssh::target::Target::witness(&settings.ssh, witness));
+                    let register = SshRegister::new(host, witness.directory.clone(), cluster.to_owned());
+                    peers.with_ssh_witness(name, conn, register)
+                }
+            }
         }
-        _ => peers,
+        None => peers,
     }
 }
 

@@ -1,14 +1,18 @@
 //! What each virtual router of this daemon is to be: settings, held against the interfaces that there are.
 
+use super::signing;
 use crate::error::{Error, Result};
-use crate::net::netlink::{Address, Link};
+use crate::net::netlink::{Address, Link, Scope};
 use crate::net::socket::Delivery;
 use crate::net::vmac;
 use crate::plan::build::Vip;
-use crate::settings::{self, InstanceSettings, NotifySettings, OnAddressLoss, Settings, TrackSettings};
+use crate::settings::{
+    self, AddressScope, InstanceSettings, NotifySettings, OnAddressLoss, Settings, TrackSettings,
+};
 use crate::units::Mac;
 use crate::vrrp::checksum::ChecksumForm;
 use crate::vrrp::config::{AnnounceSchedule, Config as RouterConfig};
+use crate::vrrp::signature::Signing;
 use crate::vrrp::types::{AdverInterval, Priority, ValueError, Version, Vrid};
 use crate::vrrp::wire::{RxPolicy, password};
 use std::net::IpAddr;
@@ -29,6 +33,8 @@ pub(super) struct Spec {
     pub(super) ttl: (u8, u8),
     pub(super) check_source: bool,
     pub(super) checksum: ChecksumForm,
+    /// How adverts are signed, if they are.
+    pub(super) signing: Option<Signing>,
     /// The pause between two announcements.
     pub(super) pause: Duration,
     pub(super) on_loss: OnAddressLoss,
@@ -54,6 +60,8 @@ pub(super) struct Place {
     pub(super) vip: Vip,
     /// Whether an address of the interface's own is in the same network.
     pub(super) inside: bool,
+    /// How far it is known.
+    pub(super) scope: Scope,
 }
 
 /// What two virtual routers must share to share their sockets.
@@ -98,7 +106,9 @@ impl Spec {
     pub(super) fn same(&self, running: &Self) -> bool {
         let Self { router, vips, peers, ttl, check_source, checksum, pause, on_loss, notify, track, .. } =
             self;
+        let signing = self.signing == running.signing;
         self.continues(running)
+            && signing
             && (router, vips, peers, ttl, check_source)
                 == (&running.router, &running.vips, &running.peers, &running.ttl, &running.check_source)
             && (checksum, pause, on_loss, notify)
@@ -112,7 +122,14 @@ pub(super) fn main(settings: &Settings, link: Link, vips: Vec<Vip>, own: &[Addre
     let me = settings.me()?;
     let vrid = Vrid::try_from(settings.vrrp.virtual_router_id).map_err(bad)?;
     let addresses: Vec<IpAddr> = vips.iter().map(|vip| vip.address.address()).collect();
-    let source = main_source(me.address, &link, own, &addresses);
+    let unicast = settings.vrrp.unicast;
+    let others = settings.nodes.iter().map(|node| node.address).filter(|address| *address != me.address);
+    let peers: Vec<IpAddr> = if unicast { others.collect() } else { Vec::new() };
+    if unicast && peers.is_empty() {
+        return Err(Error::config("unicast needs another [[node]]"));
+    }
+    // The other nodes know it by the address that is in the file.
+    let source = if unicast { me.address } else { main_source(me.address, &link, own, &addresses) };
     let mut router = if settings.postgres.is_some() {
         RouterConfig::guarded(vrid, source, addresses)
     } else {
@@ -132,11 +149,12 @@ pub(super) fn main(settings: &Settings, link: Link, vips: Vec<Vip>, own: &[Addre
         main: true,
         link,
         router,
-        vips: vips.into_iter().map(|vip| Place { vip, inside: true }).collect(),
-        peers: Vec::new(),
-        ttl: (u8::MAX, u8::MAX),
+        vips: vips.into_iter().map(|vip| Place { vip, inside: true, scope: Scope::Global }).collect(),
+        peers,
+        ttl: (settings.vrrp.min_ttl, u8::MAX),
         check_source: true,
         checksum: form(settings.vrrp.checksum),
+        signing: signing::load(&settings.vrrp.signing)?,
         pause: Duration::ZERO,
         on_loss: OnAddressLoss::Restore,
         notify: settings.vrrp.notify.clone(),
@@ -199,7 +217,17 @@ pub(super) fn instance(
     let place = |address: &crate::units::InterfaceAddress| Place {
         // The interface of its own has no other address.
         inside: instance.vmac.is_none() && own.iter().any(|own| own.address.contains(address.address())),
-        vip: Vip { address: *address, interface: link.name.clone(), label: None, lease: instance.lease },
+        vip: Vip {
+            address: *address,
+            interface: link.name.clone(),
+            label: instance.label.clone(),
+            lease: instance.lease,
+        },
+        scope: match instance.scope {
+            AddressScope::Global => Scope::Global,
+            AddressScope::Link => Scope::Link,
+            AddressScope::Host => Scope::Host,
+        },
     };
     let peers: Vec<IpAddr> = instance
         .unicast_peers
@@ -220,6 +248,7 @@ pub(super) fn instance(
         ttl: (instance.min_ttl, instance.max_ttl),
         check_source: instance.check_unicast_source,
         checksum: form(instance.checksum),
+        signing: signing::load(&instance.signing)?,
         pause: instance.garp.interval,
         on_loss: instance.on_address_loss,
         notify: instance.notify.clone(),

@@ -20,6 +20,7 @@ use crate::plan::election::{self, Election, Voters};
 use crate::plan::step::Intent;
 use crate::promotion::rules::{Ask, PromiseState, Register};
 use crate::promotion::supervisor::PlanResult;
+use crate::promotion::supervisor::Stop;
 use crate::units::Mac;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ use std::time::Duration;
 /// This program as it runs, also after a package has replaced its file.
 pub(super) const PROGRAM: &str = "/proc/self/exe";
 /// A base backup of a large database takes its time.
+/// The recovery of a crashed server may take minutes.
+const START_WITHIN: Duration = Duration::from_secs(3600);
 const REJOIN_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a plan worker does.
@@ -39,7 +42,7 @@ pub(super) enum Job {
     /// Open the session that a promotion would use.
     Warm,
     /// Run the failover plan for this term.
-    Promote { term: Term },
+    Promote { term: Term, gone: Vec<String> },
     /// Run the serve plan.
     Serve { adopt: Option<Term>, term: Term },
     /// Bring the synchronous names in line with the standbys that there are.
@@ -53,7 +56,7 @@ pub(super) enum Job {
     /// Another voter's register tells what became of a promise.
     Heard { from: String, register: Box<Register> },
     /// Run the release plan.
-    Release { stop: bool },
+    Release { stop: Stop },
 }
 
 impl Job {
@@ -114,9 +117,7 @@ fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &Tell) {
     while let Ok(job) = queue.recv() {
         if let Job::Warm = job {
             // A failure is not news here: the plan that needs the session will say so.
-            drop(open(&mut world, config).and_then(|world| {
-                world.server()?.session(Deadline::after(config.connect_within)).map(|_| ())
-            }));
+            drop(open(&mut world, config).and_then(|world| warm(world, config)));
             continue;
         }
         let mut later = None;
@@ -136,6 +137,16 @@ fn work(queue: &Receiver<Job>, config: &PlanConfig, tell: &Tell) {
             settle(plan, config.clone(), Arc::clone(tell));
         }
     }
+}
+
+/// Sees to it that there is a session that works: the one before may be of a server that is gone.
+fn warm(world: &mut World, config: &PlanConfig) -> Result<()> {
+    let deadline = Deadline::after(config.connect_within);
+    let server = world.server()?;
+    if server.session(deadline)?.query("SELECT 1", deadline).is_err() {
+        server.session(deadline)?;
+    }
+    Ok(())
 }
 
 /// Does what can wait on a thread of its own: a checkpoint may take minutes, and neither the lease of the virtual
@@ -173,20 +184,24 @@ fn run(
     let vips: Vec<(Vip, VipSeen)> = config.vips.iter().map(|vip| (vip.clone(), VipSeen::default())).collect();
     let (plan, within) = match job {
         Job::Warm => return Ok(()),
-        Job::Promote { term } => {
-            let facts = promotion_facts(world, config, *term)?;
+        Job::Promote { term, gone } => {
+            let facts = promotion_facts(world, config, *term, gone)?;
             *later = Some(build::settle(&facts));
-            (build::failover(&facts, &vips), config.promote_within + config.connect_within)
+            let lease = config.voters.as_ref().and_then(|voters| voters.lease).unwrap_or_default();
+            (build::failover(&facts, &vips), config.promote_within + config.connect_within + lease)
         }
         Job::Serve { adopt, term } => serve_plan(world, config, *adopt, *term, &vips)?,
         Job::Reconfigure { term } => (build::reconfigure(*term), config.connect_within * 2),
         Job::Confirm { .. } | Job::Prepare | Job::Resume | Job::Heard { .. } => {
             return tend(world, config, job);
         }
-        Job::Release { stop } => (
-            build::release(&config.vips, stop.then_some(config.stop)),
-            config.stop.fast + config.stop.immediate * 3,
-        ),
+        Job::Release { stop } => {
+            let bounds = match stop {
+                Stop::InTime => config.stop,
+                Stop::Now => super::setup::HASTY_STOP,
+            };
+            (build::release(&config.vips, Some(bounds)), bounds.fast + bounds.immediate * 3)
+        }
     };
     // What is done every half second is worth a word only when it changes something.
     let worth_a_word = |progress: &Progress| match progress {
@@ -216,7 +231,7 @@ fn serve_plan(
     if config.voters.is_some()
         && let Some(intent) = world.server()?.read_intent()?
     {
-        let facts = promotion_facts(world, config, intent.term)?;
+        let facts = promotion_facts(world, config, intent.term, &[])?;
         if !facts.in_recovery && !facts.epoch_recorded {
             return Ok((build::failover(&facts, vips), within));
         }
@@ -294,7 +309,7 @@ fn go_back(session: &mut Session, config: &PlanConfig, voters: &Voters, deadline
 }
 
 /// Looks at the server once more, on the session that will promote it.
-fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term) -> Result<Promotion> {
+fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term, gone: &[String]) -> Result<Promotion> {
     let server = world.server()?;
     let on_disk = server.read_intent()?;
     let seen = facts::observe(
@@ -322,35 +337,58 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term) -> Result
             voters: voters.peers.voters().map(|peer| peer.name.clone()).collect(),
             vote_within: voters.vote_within,
             catch_up_within: voters.catch_up_within,
+            lease: voters.lease,
+            gone: gone.to_vec(),
             place: config.place.clone(),
             overridden: voters.overridden,
         }),
     })
 }
 
-/// Runs `pg rebuild-standby` towards the primary, as a process of its own on a thread of its own.
+/// Makes this node a standby of the primary.
 pub(super) fn rejoin(
     config: Option<PathBuf>,
     node: &str,
-    primary: String,
+    primary: &str,
     tell: impl FnOnce(std::result::Result<String, String>) + Send + 'static,
+) -> Result<()> {
+    let fallback = format!("a standby of {primary} again");
+    rebuild_standby(config, node, &["--from", primary], REJOIN_WITHIN, move |result| {
+        tell(result.map(|said| said.unwrap_or(fallback)));
+    })
+}
+
+/// Starts this node's server as a standby, its data as it is.
+pub(super) fn start_server(
+    config: Option<PathBuf>,
+    node: &str,
+    tell: impl FnOnce(std::result::Result<(), String>) + Send + 'static,
+) -> Result<()> {
+    rebuild_standby(config, node, &["--start-only"], START_WITHIN, move |result| tell(result.map(drop)))
+}
+
+/// Runs `pg rebuild-standby` as a process of its own, waited for by a thread of its own; `tell` gets what it said.
+fn rebuild_standby(
+    config: Option<PathBuf>,
+    node: &str,
+    arguments: &[&str],
+    within: Duration,
+    tell: impl FnOnce(std::result::Result<Option<String>, String>) + Send + 'static,
 ) -> Result<()> {
     let mut command = Command::new(PROGRAM);
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
-    command.args(["--node", node, "--json", "pg", "rebuild-standby", "--from", &primary]);
+    command.args(["--node", node, "--json", "pg", "rebuild-standby"]).args(arguments);
     let work = move || {
-        let result = run_spawn(Spawn::new(command), Deadline::after(REJOIN_WITHIN));
+        let result = run_spawn(Spawn::new(command), Deadline::after(within));
         let said = |bytes: &[u8], key: &str| {
             let document: serde_json::Value = serde_json::from_slice(bytes).ok()?;
             let text = document.get(key)?.as_str()?;
             Some(text.to_owned())
         };
         tell(match result {
-            Ok(output) if output.status.success() => {
-                Ok(said(&output.stdout, "msg").unwrap_or_else(|| format!("a standby of {primary} again")))
-            }
+            Ok(output) if output.status.success() => Ok(said(&output.stdout, "msg")),
             Ok(output) => Err(said(&output.stdout, "msg").unwrap_or_else(|| output.complaint())),
             Err(error) => Err(error.to_string()),
         });

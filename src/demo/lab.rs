@@ -63,6 +63,8 @@ pub struct LabOptions {
     pub template: Option<PathBuf>,
     /// More lines for the settings file, after the others.
     pub extra_settings: String,
+    /// More lines for `[postgres]` in the settings file.
+    pub postgres_settings: String,
     /// More lines for every `postgresql.conf`, after the others.
     pub extra_server_settings: String,
     /// The size of each host's own disk, which is in memory and can fill up; `None`: a folder like any other.
@@ -86,6 +88,7 @@ impl LabOptions {
             daemons: true,
             template: None,
             extra_settings: String::new(),
+            postgres_settings: String::new(),
             extra_server_settings: String::new(),
             disk: None,
         }
@@ -257,14 +260,16 @@ impl Lab {
             "\n[vrrp]\ninterface = \"eth0\"\nvirtual_router_id = 51\nadvert_interval = \"{advert}ms\"\n\
              \n[[vip]]\naddress = \"{VIP}/24\"\n{lease}\
              \n[postgres]\ndata_directory = \"{base}/node1/data\"\nbin_directory = \"{bin}\"\nport = 5432\n\
-             socket_directory = \"{base}/node1\"\n\
+             socket_directory = \"{base}/node1\"\n{}\
              \n[guard]\navailability = \"{availability}\"\n{}{}",
+            self.options.postgres_settings,
             match (self.options.sync, self.options.witness) {
                 (true, true) => {
                     "\n[replication]\nmode = \"sync\"\n\n[witness]\naddress = \"192.18.12.24\"\n"
                 }
                 (true, false) => "\n[replication]\nmode = \"sync\"\n",
-                (false, _) => "",
+                (false, true) => "\n[replication]\nrejoin = \"auto\"\n\n[witness]\naddress = \"192.18.12.24\"\nlease = \"5s\"\n",
+                (false, false) => "",
             },
             self.options.extra_settings
         )

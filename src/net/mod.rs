@@ -7,6 +7,7 @@
 
 pub mod arp;
 pub mod caps;
+pub mod clients;
 pub mod driver;
 pub mod ndp;
 pub mod netlink;

@@ -100,6 +100,24 @@ mod tests {
     }
 
     #[test]
+    fn a_loop_gone_wild_is_ended_before_it_takes_the_machine_down() {
+        use std::os::unix::process::ExitStatusExt as _;
+        const MARK: &str = "PGBATON_TEST_BURN";
+        if std::env::var_os(MARK).is_some() {
+            setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).unwrap();
+            // Not permitted: then there is nothing to guard against.
+            while real_time(1, Duration::from_millis(100)).is_ok() && is_real_time() {
+                std::hint::black_box((0..1_000_000_u64).map(std::hint::black_box).sum::<u64>());
+            }
+            return;
+        }
+        let name = "net::sched::tests::a_loop_gone_wild_is_ended_before_it_takes_the_machine_down";
+        let mut wild = std::process::Command::new(std::env::current_exe().unwrap());
+        let status = wild.args(["--exact", name, "--nocapture"]).env(MARK, "1").output().unwrap().status;
+        assert!(status.success() || status.signal() == Some(libc::SIGXCPU), "{status}");
+    }
+
+    #[test]
     fn a_priority_out_of_range_is_a_configuration_error() {
         for priority in [0, 100, 255] {
             assert_eq!(real_time(priority, Duration::from_secs(1)).unwrap_err().kind(), Kind::Config);

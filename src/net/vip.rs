@@ -5,6 +5,7 @@
 use crate::error::{Error, Result};
 use crate::host::clock::Deadline;
 use crate::net::arp::ArpSocket;
+use crate::net::clients::Clients;
 use crate::net::ndp::NdpSocket;
 use crate::net::netlink::{Address, AddressOptions, Change, Link, Netlink};
 use crate::units::{InterfaceAddress, Mac};
@@ -87,6 +88,28 @@ pub fn down(netlink: &mut Netlink, facts: &VipFacts) -> Result<Change> {
         Some(present) => remove(netlink, present),
         None => Ok(Change::Unchanged),
     }
+}
+
+/// Ends the TCP connections to an address that is about to go, so that no client waits for an answer that can't
+/// come; returns how many. An address that another interface has too stays this machine's, and they with it.
+///
+/// What isn't done at the deadline is left: the address must go.
+pub fn end_connections(
+    netlink: &mut Netlink,
+    index: u32,
+    address: IpAddr,
+    deadline: Deadline,
+) -> Result<usize> {
+    let clients = Clients::of(address, index, deadline)?;
+    if clients.count() == 0 {
+        return Ok(0);
+    }
+    let scoped = matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let stays = netlink
+        .addresses()?
+        .iter()
+        .any(|other| other.address.address() == address && other.index != index && !scoped);
+    if stays { Ok(0) } else { clients.end(deadline) }
 }
 
 /// Deletes an address and puts back what the kernel deletes with it: all later addresses of the same

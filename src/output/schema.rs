@@ -113,7 +113,10 @@ pub const CHECK: Document = Document {
         ("schema", "Number: 1."),
         ("cluster", "Text: the name of the cluster."),
         ("at", "Time: when the nodes were asked."),
-        ("asked_from", "Text: the node that asked; what concerns a machine is known of this one only."),
+        (
+            "asked_from",
+            "Text: the node that asked; what concerns a machine is known of this one only, without --peers.",
+        ),
         ("ok", "Boolean: nothing worse than a note is left. The exit status is 0 then."),
         ("changed", "Boolean: --fix changed something."),
         ("errors", "Number: findings of the level error."),
@@ -162,6 +165,10 @@ pub const EVENTS: Document = Document {
         ("events[].fields.step", "Text: the step of a plan that began or ended."),
         ("events[].fields.status", "Text: how it ended: done, unchanged, failed, refused or skipped."),
         ("events[].fields.took_ms", "Number: how long it took."),
+        (
+            "events[].fields.connections_ended",
+            "Number: how many connections of clients ended with a virtual IP.",
+        ),
         ("events[].fields.verdict", "Text: what was decided."),
         ("files[]", "Text: a file that was read."),
         ("warnings[]", "Text: what couldn't be read."),

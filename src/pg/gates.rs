@@ -268,6 +268,8 @@ pub enum Availability {
 pub struct Policy {
     /// Whether the votes of the promotion protocol decide about the old primary, and fetch what others have more.
     pub votes: bool,
+    /// Whether nothing that was acknowledged can be missing where the votes are enough: commits wait for standbys.
+    pub lossless: bool,
     /// What silence means.
     pub availability: Availability,
     /// The most that may be missing, in bytes; `None` is no limit.
@@ -317,7 +319,7 @@ pub fn evaluate(
     evidence: &Evidence,
 ) -> Vec<GateVerdict> {
     // Without the votes, everything they would have answered for has to be answered for one by one.
-    let alone = Policy { votes: false, ..policy.clone() };
+    let alone = Policy { votes: false, lossless: false, ..policy.clone() };
     let asked = policy;
     let policy = if votes_overridden(policy, evidence) { &alone } else { policy };
     let judge = |gate| match gate {
@@ -454,7 +456,7 @@ fn replay_not_paused(local: &LocalView) -> Said {
 }
 
 fn lag(local: &LocalView, policy: &Policy) -> Said {
-    if policy.votes {
+    if policy.lossless {
         return Said::pass("the votes decide: nothing acknowledged is missing where they are enough");
     }
     // What isn't replayed isn't lost, but the promotion waits for it.
@@ -580,7 +582,7 @@ fn vip_free(evidence: &Evidence) -> Said {
 fn proof_of_death(local: &LocalView, peers: &[PeerView], policy: &Policy, evidence: &Evidence) -> Said {
     if policy.votes {
         return Said::pass(
-            "the votes decide: the old primary can't acknowledge anything without those who give them",
+            "the votes decide: without those who give them the old primary can't acknowledge anything, or not for long",
         );
     }
     if evidence.detached_by_majority {

@@ -11,7 +11,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::clock::{self, Deadline};
 use crate::host::handoff;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
-use crate::net::vip::Announcer;
+use crate::net::vip::{self, Announcer};
 use crate::output::report::{StepReport, StepStatus};
 use crate::pg::epoch::{self, Epoch};
 use crate::pg::histories::{self, Stored};
@@ -27,6 +27,9 @@ use std::time::Duration;
 
 /// How long a session with the local server may take when a candidacy is given up.
 const CONNECT_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the clients of an address that goes may keep it here.
+const GOODBYE: Duration = Duration::from_millis(20);
 
 /// What is told while a plan runs.
 #[derive(Debug, Clone)]
@@ -193,13 +196,11 @@ impl World {
             }
             Step::RemoveAddress { vip, interface } => {
                 let link = self.link(interface)?;
-                match self.netlink()?.delete_address(link.index, *vip)? {
-                    Change::Unchanged => Ok(Applied::unchanged(format!("{interface} doesn't have it"))),
-                    Change::Added | Change::Replaced | Change::Removed => Ok(Applied::changed("removed")),
-                }
+                self.remove_address(&link, *vip, deadline)
             }
             Step::Freeze(_)
             | Step::CollectVotes { .. }
+            | Step::OutlastLease { .. }
             | Step::OverrideVotes { .. }
             | Step::CatchUp { .. }
             | Step::SetNames { .. }
@@ -287,6 +288,23 @@ impl World {
         }
     }
 
+    /// Ends the clients' connections and removes the address, in this order: their last word comes from it.
+    fn remove_address(&mut self, link: &Link, vip: InterfaceAddress, deadline: Deadline) -> Result<Applied> {
+        let netlink = self.netlink()?;
+        let ended = vip::end_connections(netlink, link.index, vip.address(), deadline.within(GOODBYE));
+        let present = netlink.addresses()?;
+        let found = present.iter().find(|found| found.index == link.index && found.address == vip);
+        let change = found.map_or(Ok(Change::Unchanged), |found| vip::remove(netlink, found))?;
+        if change == Change::Unchanged {
+            return Ok(Applied::unchanged(format!("{} doesn't have it", link.name)));
+        }
+        Ok(Applied::changed(match ended {
+            Ok(0) => "removed".to_owned(),
+            Ok(ended) => format!("removed; client connections ended: {ended}"),
+            Err(error) => format!("removed; its clients weren't told: {error}"),
+        }))
+    }
+
     fn suspend_restore(&mut self, deadline: Deadline) -> Result<Applied> {
         let server = self.server()?;
         let Some(saved) = promote::restore_command_to_suspend(server.session(deadline)?, deadline)? else {
@@ -315,12 +333,17 @@ impl World {
         let said = |(changed, detail)| Applied { changed, detail: Some(detail) };
         match step {
             Step::Freeze(ask) => {
-                let session = self.server()?.session(deadline)?;
-                election.freeze(session, ask, deadline).map(Applied::changed)
+                let server = self.server()?;
+                let intended = server.read_intent()?.is_some_and(|intent| intent.ask() == *ask);
+                election.freeze(server.session(deadline)?, ask, intended, deadline).map(Applied::changed)
             }
             Step::CollectVotes { .. } | Step::OverrideVotes { .. } => {
                 election.collect(deadline).map(Applied::changed)
             }
+            Step::OutlastLease { lease, gone } => Ok(match election.outlast(*lease, gone, deadline)? {
+                Some(detail) => Applied::changed(detail),
+                None => Applied::unchanged("no lease runs"),
+            }),
             Step::CatchUp { .. } => {
                 Ok(match election.catch_up(self.server()?.session(deadline)?, deadline)? {
                     Some(detail) => Applied::changed(detail),

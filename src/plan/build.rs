@@ -101,6 +101,10 @@ pub struct Votes {
     pub vote_within: Duration,
     /// How long fetching the rest of the log may take.
     pub catch_up_within: Duration,
+    /// How long the old primary may go on although the voters have promised; `None`: it can't.
+    pub lease: Option<Duration>,
+    /// Who is known to have stopped.
+    pub gone: Vec<String>,
     /// Where the others reach this node's server.
     pub place: (String, u16),
     /// Whether an operator has overridden them.
@@ -281,6 +285,9 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
             } else {
                 Step::CollectVotes { voters, within }
             });
+            if let Some(lease) = votes.lease.filter(|_| !votes.overridden) {
+                plan.needed(Step::OutlastLease { lease, gone: votes.gone.clone() });
+            }
             plan.needed(Step::CatchUp { within: votes.catch_up_within });
             plan.needed(Step::SetNames { first: None });
         }
@@ -472,6 +479,8 @@ mod tests {
             voters: vec!["node1".to_owned()],
             vote_within: Duration::from_secs(1),
             catch_up_within: Duration::from_secs(1),
+            lease: Some(Duration::from_secs(10)),
+            gone: Vec::new(),
             place: ("192.0.2.2".to_owned(), 5432),
             overridden: true,
         };

@@ -5,9 +5,10 @@
 //! a step fails: every voter is told, so that nobody waits for a candidate that has gone.
 
 use crate::error::{Error, Kind, Result};
-use crate::host::clock::Deadline;
+use crate::host::clock::{self, Deadline};
 use crate::pg::conn::{ConnError, Session};
 use crate::pg::epoch::Term;
+use crate::pg::gates::PeerAnswer;
 use crate::pg::peers::{Peer, Peers};
 use crate::pg::vote::{self, NoVote};
 use crate::promotion::rules::{self, Ask, Configuration, Enough, Refusal, Vote};
@@ -21,6 +22,8 @@ type Answers = std::sync::mpsc::Receiver<(String, std::result::Result<Vote, NoVo
 
 /// How long the others are told that a candidacy is given up, and then this node's own register.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
+/// How often an old primary is looked at whose lease is waited out.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What a node needs to stand for election.
 #[derive(Debug, Clone)]
@@ -31,6 +34,8 @@ pub struct Voters {
     pub peers: Peers,
     /// How many standbys must have a commit before its client is told.
     pub acknowledgements: u8,
+    /// How long a primary that nobody's acknowledgement holds back may go on after the promises; `None`: none may.
+    pub lease: Option<Duration>,
     /// How long the others' votes are waited for.
     pub vote_within: Duration,
     /// How long a node that has less of the log may take to fetch the rest.
@@ -49,6 +54,10 @@ pub struct Election {
     ask: Option<Ask>,
     votes: Vec<Vote>,
     enough: Option<Enough>,
+    /// When the promises were enough but for the lease of the old primary.
+    promised_at: Option<Moment>,
+    /// The old primary, when it is known to acknowledge nothing any more.
+    gone: Option<String>,
     configuration: Option<Configuration>,
     intended: bool,
 }
@@ -56,7 +65,16 @@ pub struct Election {
 impl Election {
     /// Creates an election in which nobody has been asked anything.
     pub const fn new(voters: Voters) -> Self {
-        Self { voters, ask: None, votes: Vec::new(), enough: None, configuration: None, intended: false }
+        Self {
+            voters,
+            ask: None,
+            votes: Vec::new(),
+            enough: None,
+            promised_at: None,
+            gone: None,
+            configuration: None,
+            intended: false,
+        }
     }
 
     /// Creates the election of a candidacy that an earlier run left behind.
@@ -64,8 +82,17 @@ impl Election {
         Self { ask: Some(ask), ..Self::new(voters) }
     }
 
-    /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3).
-    pub fn freeze(&mut self, session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<String> {
+    /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3). `intended` says whether
+    /// the intent of this candidacy is on disk already; what an earlier one had intended says nothing about it.
+    pub fn freeze(
+        &mut self,
+        session: &mut Session,
+        ask: &Ask,
+        intended: bool,
+        deadline: Deadline,
+    ) -> Result<String> {
+        self.intended = false;
+        self.configuration = None;
         let mut promised = if self.voters.overridden {
             vote::force(session, &self.voters.node, ask, deadline)
         } else {
@@ -83,6 +110,7 @@ impl Election {
             promised = vote::promise(session, &self.voters.node, ask, deadline);
         }
         self.ask = Some(ask.clone());
+        self.intended = intended;
         let vote = promised.map_err(|no| match no {
             NoVote::Refused(refusal) => {
                 Error::refused(format!("this node may not stand for term {}: {refusal}", ask.term))
@@ -92,6 +120,9 @@ impl Election {
         })?;
         let said = described(&vote);
         self.votes = vec![vote];
+        self.enough = None;
+        self.promised_at = None;
+        self.gone = None;
         Ok(said)
     }
 
@@ -120,14 +151,15 @@ impl Election {
         }
         loop {
             let shortage = match self.judge() {
-                Ok(enough) => {
+                judged @ (Ok(_) | Err(rules::Shortage::Lease { .. })) => {
                     let said = format!(
                         "{} of {} voters; {}",
                         self.votes.len(),
                         self.voters.peers.count() + 1,
                         self.votes.iter().map(described).collect::<Vec<_>>().join(", ")
                     );
-                    self.enough = Some(enough);
+                    self.enough = judged.ok();
+                    self.promised_at = Some(clock::now());
                     return Ok(said);
                 }
                 Err(shortage) => shortage,
@@ -152,6 +184,53 @@ impl Election {
                 Err(RecvTimeoutError::Disconnected) => open = 0,
             }
         }
+    }
+
+    /// Waits out the old primary's lease: it counts from the question that a voter answered before it promised this node,
+    /// so that it ends before the same time has gone by since the last promise. Should the primary turn out to be
+    /// alive meanwhile, the candidacy is over: nothing has happened yet.
+    pub fn outlast(
+        &mut self,
+        lease: Duration,
+        gone: &[String],
+        deadline: Deadline,
+    ) -> Result<Option<String>> {
+        let holder = match self.judge() {
+            Err(rules::Shortage::Lease { holder }) => holder,
+            Ok(_) => return Ok(None),
+            Err(shortage) => return Err(short(&shortage, &[])),
+        };
+        let said = if gone.contains(&holder) {
+            format!("{holder} has stopped")
+        } else {
+            let promised =
+                self.promised_at.ok_or_else(|| Error::failed("the votes haven't been collected"))?;
+            self.sit_out(&holder, Deadline::at(promised + lease), deadline)?;
+            format!("the lease of {holder} has run out")
+        };
+        self.gone = Some(holder);
+        self.enough = Some(self.judge().map_err(|shortage| short(&shortage, &[]))?);
+        Ok(Some(said))
+    }
+
+    fn sit_out(&self, holder: &str, until: Deadline, deadline: Deadline) -> Result<()> {
+        while !until.passed() {
+            if deadline.passed() {
+                return Err(Error::new(
+                    Kind::TryAgain,
+                    "no time is left for the old primary's lease to run out",
+                )
+                .hint("raise postgres.promote_timeout"));
+            }
+            let step = until.within(LOOK);
+            let answer = self.voters.peers.get(holder).map(|peer| peer.ask(step).answer);
+            if matches!(answer, Some(PeerAnswer::Primary(_))) {
+                return Err(Error::refused(format!("{holder} is alive, and the primary"))
+                    .hint("pgbaton cluster status"));
+            }
+            clock::pause(step.left());
+        }
+        Ok(())
     }
 
     /// Takes the promises that are given, where none is needed: whoever promises is frozen by it, and may have more of
@@ -324,7 +403,9 @@ impl Election {
     fn judge(&self) -> std::result::Result<Enough, rules::Shortage> {
         match &self.ask {
             Some(ask) if self.voters.overridden => rules::overridden(ask, &self.votes),
-            Some(ask) => rules::enough(ask, &self.votes, self.voters.peers.count() + 1),
+            Some(ask) => {
+                rules::enough_without(ask, &self.votes, self.voters.peers.count() + 1, self.gone.as_deref())
+            }
             None => Err(rules::Shortage::NoConfiguration),
         }
     }

@@ -105,11 +105,12 @@ fn wanted(
     if let Some(alone) = without_standby(session, voters, current, deadline)? {
         return Ok(alone);
     }
-    // More acknowledgements than before are asked for only of standbys that can give them at once.
+    // More acknowledgements than before are asked for only of standbys that can give them at once; and only one that has
+    // what the primary has may stand for election where nobody's acknowledgement is waited for.
     let sql = format!(
         "SELECT count(DISTINCT application_name) >= {} FROM pg_stat_replication WHERE application_name = ANY ({}) \
          AND state = 'streaming' AND pg_wal_lsn_diff(pg_current_wal_flush_lsn(), flush_lsn) < 1048576",
-        full.w,
+        full.w.max(1),
         text_array(&full.members)
     );
     let caught_up = session.query(sql, deadline)?.first().is_some_and(|row| row.is_true(0));
@@ -126,7 +127,7 @@ fn without_standby(
     current: &Configuration,
     deadline: Deadline,
 ) -> Result<Option<Configuration>> {
-    if voters.peers.witness().is_none() || current.w == 0 {
+    if voters.peers.witness().is_none() || current.members.is_empty() {
         return Ok(None);
     }
     let sql = format!(

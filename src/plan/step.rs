@@ -60,6 +60,14 @@ pub enum Step {
         #[serde(serialize_with = "as_millis")]
         within: Duration,
     },
+    /// Waits until the old primary's lease has run out, unless it is known to have stopped.
+    OutlastLease {
+        /// How long the lease is; it counts from the last promise.
+        #[serde(serialize_with = "as_millis")]
+        lease: Duration,
+        /// Who is known to have stopped.
+        gone: Vec<String>,
+    },
     /// Asks the other voters for the term, and goes on whatever they answer: an operator has said so.
     OverrideVotes {
         /// The voters that are asked.
@@ -190,6 +198,7 @@ impl Step {
             Self::RemoveAddress { .. } => "remove-address",
             Self::Freeze(_) => "freeze",
             Self::CollectVotes { .. } => "collect-votes",
+            Self::OutlastLease { .. } => "outlast-lease",
             Self::OverrideVotes { .. } => "override-votes",
             Self::CatchUp { .. } => "catch-up",
             Self::SetNames { .. } => "set-names",
@@ -261,6 +270,9 @@ impl fmt::Display for Step {
                 voters.join(", "),
                 within.as_millis()
             ),
+            Self::OutlastLease { lease, .. } => {
+                write!(f, "wait until the old primary's lease has run out: {} s at most", lease.as_secs_f32())
+            }
             Self::OverrideVotes { voters, within } => write!(
                 f,
                 "override the votes: ask {} for the term within {} ms, and go on whatever they answer",

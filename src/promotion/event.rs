@@ -60,6 +60,8 @@ pub enum EventKind {
     Paused,
     /// What a voter looks after couldn't be done.
     Upkeep,
+    /// The server is being started here again.
+    Restarting,
     /// The node is being made a standby of the primary again.
     Rejoining,
     /// The node is a standby of the primary again.

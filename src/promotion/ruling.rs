@@ -67,7 +67,15 @@ pub fn rule(local: &LocalView, peers: &[PeerView], availability: Availability) -
 
 /// Rules on a local primary whose commits wait for standbys: a majority of the voters must answer, and none of them
 /// may have gone on to a higher term (rules 8 and 11).
-pub fn rule_by_votes(node: &str, local: &LocalView, peers: &[PeerView], electorate: usize) -> Ruling {
+///
+/// With a `lease` that majority must also have promised nobody else a higher term: it is what renews the lease.
+pub fn rule_by_votes(
+    node: &str,
+    local: &LocalView,
+    peers: &[PeerView],
+    electorate: usize,
+    lease: bool,
+) -> Ruling {
     for peer in peers {
         if let Some(ruling) = against(local, peer) {
             return ruling;
@@ -83,12 +91,24 @@ pub fn rule_by_votes(node: &str, local: &LocalView, peers: &[PeerView], electora
     });
     let heard: Vec<(&str, &Register)> =
         peers.iter().map(|peer| (peer.node.as_str(), &peer.register)).collect();
+    let answers: Vec<(&str, &Register)> = peers
+        .iter()
+        .filter(|peer| peer.answered())
+        .map(|peer| (peer.node.as_str(), &peer.register))
+        .collect();
     if let Some(reason) = rules::step_down(&own, &heard, electorate) {
         return Ruling::Fence { why: reason.to_string() };
     }
     // Nobody else can have been promoted while nobody's acknowledgement counted.
     let alone = local.configuration.as_ref().is_some_and(|known| known.w == 0 && known.primary == node);
-    let answered = peers.iter().filter(|peer| peer.answered()).count() + 1;
+    let answered = answers.len() + 1;
+    if lease && answered >= rules::majority(electorate) && !rules::renews(&own, &answers, electorate) {
+        return Ruling::Hold {
+            why: "the voters have promised a newer term to another node".to_owned(),
+            hint: "that node waits for the end of this one's lease; `pgbaton cluster status` shows it"
+                .to_owned(),
+        };
+    }
     if answered >= rules::majority(electorate) || (alone && electorate == 2) {
         return Ruling::Serve { warning: None };
     }
@@ -201,7 +221,7 @@ mod tests {
     #[test]
     fn a_term_taken_by_force_is_served_alone_until_somebody_knows_better() {
         let mut peers = [silent("n1"), silent("n3")];
-        let ruled = |local: &LocalView, peers: &[PeerView]| rule_by_votes("n2", local, peers, 3);
+        let ruled = |local: &LocalView, peers: &[PeerView]| rule_by_votes("n2", local, peers, 3, false);
         assert!(matches!(ruled(&forced(0, &[]), &peers), Ruling::Serve { warning: Some(_) }));
         // Without the operator's word, or once a standby's acknowledgement counts again, a majority has to answer.
         let unforced = LocalView { register: Register::default(), ..forced(0, &[]) };

@@ -9,11 +9,12 @@ use super::notify::RawNotify;
 use super::parse::{self, Lease};
 use super::problem::{Problem, Problems, nearest};
 use super::replication::RawReplication;
+use super::signing::RawSigning;
 use super::track::{RawProcess, RawScript, RawTrack, RawTrackFile, Trackers, Weights};
 use super::value::{Check, Value};
 use super::witness::RawWitness;
 use super::{
-    Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, PostgresSettings,
+    Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, OnCrash, PostgresSettings,
     Settings, SshSettings, VipSettings, VrrpSettings,
 };
 use crate::error::{Error, Result};
@@ -95,6 +96,11 @@ struct RawVrrp {
     preempt_delay: Value<String>,
     start_delay: Value<String>,
     checksum: Value<String>,
+    unicast: Value<bool>,
+    min_ttl: Value<i64>,
+    auth_keys: Value<Vec<Spanned<String>>>,
+    auth_mode: Value<String>,
+    auth_window: Value<String>,
     notify: Value<Vec<Spanned<String>>>,
     notify_master: Value<Vec<Spanned<String>>>,
     notify_backup: Value<Vec<Spanned<String>>>,
@@ -129,6 +135,8 @@ struct RawPostgres {
     probe_interval: Value<String>,
     probe_timeout: Value<String>,
     stop_timeout: Value<String>,
+    on_crash: Value<String>,
+    restart_timeout: Value<String>,
     promote_timeout: Value<String>,
     connect_timeout: Value<String>,
     start_command: Value<String>,
@@ -230,12 +238,10 @@ impl Check {
         let place = raw.witness.as_ref().map(Spanned::span);
         let witness = raw.witness.and_then(|raw| self.witness(raw.into_inner()));
         if let Some(place) = place
-            && (replication.mode != super::ReplicationMode::Sync || roles.len() != 2)
+            && roles.len() != 2
         {
-            let problem =
-                Problem::at(place, "a witness votes beside two nodes whose commits wait for each other");
-            self.problems
-                .add(problem.hint("[replication] mode = \"sync\" and two [[node]]s, or no [witness]"));
+            let problem = Problem::at(place, "a witness is the third vote of two nodes");
+            self.problems.add(problem.hint("two [[node]]s, or no [witness]"));
         }
         let ssh = self.ssh(raw.ssh);
         let unplaced = |node: &&Checked| node.node.data_directory.is_none();
@@ -418,14 +424,23 @@ impl Check {
             }
         }
         let defaults = VrrpSettings::default();
+        let advert_interval = self
+            .parsed("advert_interval", raw.advert_interval, parse::advert_interval)
+            .unwrap_or(defaults.advert_interval);
+        let signing = RawSigning { keys: raw.auth_keys, mode: raw.auth_mode, window: raw.auth_window };
+        let unicast = raw.unicast.is_some_and(Spanned::into_inner);
+        if let (Some(min_ttl), false) = (raw.min_ttl.as_ref().filter(|ttl| *ttl.get_ref() != 255), unicast) {
+            self.wrong(min_ttl.span(), "min_ttl means something only with unicast = true");
+        }
         VrrpSettings {
+            unicast,
+            min_ttl: self.integer("vrrp", "min_ttl", raw.min_ttl).unwrap_or(defaults.min_ttl),
+            signing: self.signing("vrrp", signing, 3, advert_interval),
             interface: self.interface("interface", raw.interface),
             virtual_router_id: self
                 .integer("vrrp", "virtual_router_id", raw.virtual_router_id)
                 .unwrap_or(defaults.virtual_router_id),
-            advert_interval: self
-                .parsed("advert_interval", raw.advert_interval, parse::advert_interval)
-                .unwrap_or(defaults.advert_interval),
+            advert_interval,
             preempt: raw.preempt.map_or(!with_postgres, Spanned::into_inner),
             preempt_delay: self
                 .parsed("preempt_delay", raw.preempt_delay, parse::duration)
@@ -516,6 +531,12 @@ impl Check {
                 .unwrap_or(base.probe_interval),
             probe_timeout: self.above_zero("probe_timeout", raw.probe_timeout).unwrap_or(base.probe_timeout),
             stop_timeout: self.above_zero("stop_timeout", raw.stop_timeout).unwrap_or(base.stop_timeout),
+            on_crash: self
+                .word("postgres", "on_crash", raw.on_crash, &[OnCrash::Failover, OnCrash::RestartFirst])
+                .unwrap_or(base.on_crash),
+            restart_timeout: self
+                .above_zero("restart_timeout", raw.restart_timeout)
+                .unwrap_or(base.restart_timeout),
             promote_timeout: self
                 .above_zero("promote_timeout", raw.promote_timeout)
                 .unwrap_or(base.promote_timeout),

@@ -5,6 +5,7 @@
 use super::notify::{NotifySettings, RawNotify};
 use super::parse::{self, Lease};
 use super::problem::Problem;
+use super::signing::{RawSigning, SigningSettings};
 use super::track::{RawTrack, TrackSettings, Trackers, Weights};
 use super::value::{Check, Value};
 use super::{Checksum, VipSettings};
@@ -57,6 +58,8 @@ pub struct InstanceSettings {
     pub check_unicast_source: bool,
     /// The password of version 2.
     pub auth_pass: Option<String>,
+    /// How its adverts are signed.
+    pub signing: SigningSettings,
     /// How many adverts may be missing.
     pub down_timer_adverts: u8,
     /// How long it listens after its start.
@@ -67,6 +70,10 @@ pub struct InstanceSettings {
     pub garp: GarpSettings,
     /// How long the kernel keeps an address that nobody renews; `None`: for ever.
     pub lease: Option<Duration>,
+    /// The label of the IPv4 addresses.
+    pub label: Option<String>,
+    /// How far the IPv4 addresses are known.
+    pub scope: AddressScope,
     /// What is done when somebody removes an address.
     pub on_address_loss: OnAddressLoss,
     /// What is run at a change of state.
@@ -100,6 +107,17 @@ pub struct GarpSettings {
     pub refresh_burst: u8,
     /// The pause between two announcements.
     pub interval: Duration,
+}
+
+/// How far an IPv4 address is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AddressScope {
+    /// Everywhere.
+    Global,
+    /// On the link.
+    Link,
+    /// On this host.
+    Host,
 }
 
 /// What is done when somebody removes an address that is held.
@@ -157,6 +175,9 @@ pub(super) struct RawInstance {
     max_ttl: Value<i64>,
     check_unicast_source: Value<bool>,
     auth_pass: Value<String>,
+    auth_keys: Value<Vec<Spanned<String>>>,
+    auth_mode: Value<String>,
+    auth_window: Value<String>,
     down_timer_adverts: Value<i64>,
     start_delay: Value<String>,
     checksum: Value<String>,
@@ -166,6 +187,8 @@ pub(super) struct RawInstance {
     garp_refresh_burst: Value<i64>,
     garp_interval: Value<String>,
     lease: Value<String>,
+    label: Value<String>,
+    scope: Value<String>,
     on_address_loss: Value<String>,
     notify: Value<Vec<Spanned<String>>>,
     notify_master: Value<Vec<Spanned<String>>>,
@@ -279,7 +302,10 @@ impl Check {
         if let (true, Some(span)) = (min_ttl > max_ttl, max_span) {
             self.wrong(span, format!("max_ttl is lower than min_ttl, which is {min_ttl}"));
         }
+        let label = self.label(raw.label, addresses.first().copied());
         let auth_pass = self.auth_pass(raw.auth_pass, version);
+        let signing = RawSigning { keys: raw.auth_keys, mode: raw.auth_mode, window: raw.auth_window };
+        let signing = self.signing(TABLE, signing, version, advert_interval);
         if let (Some(vmac), false) =
             (raw.vmac.as_ref().filter(|vmac| *vmac.get_ref()), unicast_peers.is_empty())
         {
@@ -319,6 +345,7 @@ impl Check {
             max_ttl,
             check_unicast_source: raw.check_unicast_source.is_none_or(Spanned::into_inner),
             auth_pass,
+            signing,
             down_timer_adverts: self
                 .integer(TABLE, "down_timer_adverts", raw.down_timer_adverts)
                 .unwrap_or(3),
@@ -328,6 +355,15 @@ impl Check {
                 .unwrap_or(Checksum::PseudoHeader),
             garp,
             lease: lease.unwrap_or(VipSettings::DEFAULT_LEASE).0,
+            label,
+            scope: self
+                .word(
+                    TABLE,
+                    "scope",
+                    raw.scope,
+                    &[AddressScope::Global, AddressScope::Link, AddressScope::Host],
+                )
+                .unwrap_or(AddressScope::Global),
             on_address_loss: self
                 .word(
                     TABLE,

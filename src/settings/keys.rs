@@ -3,6 +3,7 @@
 //! The check of a file, the page `pgbaton.toml(5)` and the template of `pgbaton generate config` are made
 //! from it; a test holds it against the structs that serde fills. Pure data.
 
+mod auth;
 mod instance;
 mod notify;
 mod postgres;
@@ -325,6 +326,25 @@ pub const SECTIONS: &[Section] = &[
                 doc: "How the checksum of sent IPv4 advertisements is computed: with the pseudo-header of \
                       RFC 5798, as keepalived does, or over the message alone. Both are accepted.",
             },
+            Key {
+                name: "unicast",
+                form: Form::Boolean,
+                default: Default::Value("false"),
+                example: "false",
+                doc: "Whether advertisements go to the address of each other node instead of the multicast group, for \
+                      networks without multicast. Only the nodes are heard then. The same on every node.",
+            },
+            Key {
+                name: "min_ttl",
+                form: Form::Integer(1, 255),
+                default: Default::Value("255"),
+                example: "255",
+                doc: "The lowest TTL or hop limit of the other nodes' advertisements; 254 lets one router stand between. \
+                      Only with unicast.",
+            },
+            auth::KEYS,
+            auth::MODE,
+            auth::WINDOW,
             notify::ANY,
             notify::MASTER,
             notify::BACKUP,

@@ -14,6 +14,7 @@ pub mod parse;
 mod problem;
 mod replication;
 mod shape;
+mod signing;
 #[cfg(test)]
 mod tests;
 pub mod threshold;
@@ -27,9 +28,10 @@ use libpq::Params;
 use parse::Lease;
 
 pub use group::GroupSettings;
-pub use instance::{DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
+pub use instance::{AddressScope, DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
 pub use notify::{NotifySettings, Words};
 pub use replication::{Rejoin, ReplicationMode, ReplicationSettings};
+pub use signing::{Secret, SigningKey, SigningMode, SigningSettings, from_hex};
 use std::fs::File;
 use std::io::Read as _;
 use std::net::IpAddr;
@@ -37,7 +39,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use track::{FileSettings, ProcessSettings, ScriptSettings, TrackSettings, Trackers};
-pub use witness::WitnessSettings;
+pub use witness::{WitnessSettings, WitnessTransport};
 
 /// Where the configuration is read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/pgbaton/pgbaton.toml";
@@ -148,6 +150,12 @@ pub struct VrrpSettings {
     pub start_delay: Duration,
     /// How the checksum of sent IPv4 advertisements is computed.
     pub checksum: Checksum,
+    /// Whether adverts go to each node instead of the group.
+    pub unicast: bool,
+    /// The lowest TTL of the others' adverts.
+    pub min_ttl: u8,
+    /// How its adverts are signed.
+    pub signing: SigningSettings,
     /// What is run at a change of state.
     pub notify: NotifySettings,
     /// What it depends on; nothing with `PostgreSQL`.
@@ -164,6 +172,9 @@ impl Default for VrrpSettings {
             preempt_delay: Duration::ZERO,
             start_delay: Duration::ZERO,
             checksum: Checksum::PseudoHeader,
+            unicast: false,
+            min_ttl: u8::MAX,
+            signing: SigningSettings::default(),
             notify: NotifySettings::default(),
             track: TrackSettings::default(),
         }
@@ -223,6 +234,10 @@ pub struct PostgresSettings {
     pub probe_timeout: Duration,
     /// How long a fast stop may take, and then an immediate one.
     pub stop_timeout: Duration,
+    /// What follows when the server of the node that serves dies by itself.
+    pub on_crash: OnCrash,
+    /// How long the service may be away for a restart here.
+    pub restart_timeout: Duration,
     /// How long a promotion may take.
     pub promote_timeout: Duration,
     /// How long a connection attempt may take, until the server has answered.
@@ -235,6 +250,15 @@ pub struct PostgresSettings {
     pub conninfo: Params,
     /// The host name in the server's certificate, if that isn't the address.
     pub tls_name: Option<String>,
+}
+
+/// What follows when the server of the node that serves dies by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum OnCrash {
+    /// Another node takes over.
+    Failover,
+    /// It is started here again first.
+    RestartFirst,
 }
 
 impl PostgresSettings {
@@ -250,6 +274,8 @@ impl PostgresSettings {
             probe_interval: Duration::from_millis(500),
             probe_timeout: Duration::from_secs(2),
             stop_timeout: Duration::from_secs(5),
+            on_crash: OnCrash::Failover,
+            restart_timeout: Duration::from_secs(10),
             promote_timeout: Duration::from_secs(30),
             connect_timeout: Duration::from_secs(1),
             start_command: None,
@@ -365,6 +391,16 @@ impl Settings {
     /// Returns whether commits wait for standbys, and promotions for votes.
     pub fn synchronous(&self) -> bool {
         self.replication.mode == ReplicationMode::Sync
+    }
+
+    /// Returns whether promotions need votes: where commits wait for standbys, or a witness has the last word.
+    pub fn votes(&self) -> bool {
+        self.synchronous() || self.witness.is_some()
+    }
+
+    /// Returns how many standbys must have a commit on disk before its client is told.
+    pub fn acknowledgements(&self) -> u8 {
+        if self.synchronous() { self.replication.acknowledgements } else { 0 }
     }
 
     /// Reads the file that is named, or the one at the usual place.

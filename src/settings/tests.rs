@@ -97,18 +97,21 @@ fn every_key_of_the_template_may_be_uncommented() {
 }
 
 #[test]
-fn a_witness_needs_two_synchronous_nodes_and_has_the_documented_defaults() {
+fn a_witness_needs_two_nodes_and_has_the_documented_defaults() {
     let spare = "[[node]]\nname = \"spare\"\naddress = \"192.18.12.24\"\nrole = \"spare\"\n";
     let two = SMALL.replace(spare, "");
     let with = |table: &str| Settings::from_toml(&format!("{two}{table}"), "f");
     let sync = "\n[replication]\nmode = \"sync\"\n";
     let witness = "\n[witness]\naddress = \"192.0.2.30\"\n";
-    assert!(with(witness).is_err());
+    assert!(Settings::from_toml(&format!("{SMALL}{witness}"), "f").is_err());
+    assert!(with(witness).unwrap().votes() && !with(witness).unwrap().synchronous());
+    assert!(with(&format!("{witness}lease = \"4s\"\n")).is_err());
     let given = with(&format!("{sync}{witness}")).unwrap().witness.unwrap();
-    let defaults = "port = 5432\nuser = \"postgres\"\ndatabase = \"postgres\"\n";
+    let defaults = "transport = \"postgres\"\ndirectory = \"pgbaton-witness\"\ndatabase = \"postgres\"\nlease = \"10s\"\n";
     let explicit = with(&format!("{sync}{witness}{defaults}")).unwrap().witness.unwrap();
     assert_eq!(given, explicit);
-    assert_eq!(given.port, 5432);
+    assert_eq!(given.port, None);
+    assert!(with(&format!("{witness}transport = \"carrier pigeon\"\n")).is_err());
 }
 
 #[test]

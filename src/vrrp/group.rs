@@ -54,7 +54,8 @@ pub fn steps(members: &[Option<Member>]) -> Vec<Step> {
         members.iter().map(|member| member.as_ref().map_or(Step::Stay, choose)).collect()
     };
     if broken {
-        return step(&|member| if member.fault || member.kept_out { Step::Stay } else { Step::KeepOut });
+        // The broken one too: it comes back with the others, not as soon as it is mended itself.
+        return step(&|member| if member.kept_out { Step::Stay } else { Step::KeepOut });
     }
     if any(&|member| member.kept_out) {
         return step(&|member| if member.kept_out { Step::LetIn } else { Step::Stay });
@@ -101,8 +102,9 @@ mod tests {
             ([ACTIVE, ACTIVE], [Step::Stay, Step::Stay]),
             ([ACTIVE, BACKUP], [Step::Fall, Step::Stay]),
             ([ACTIVE, WANTS], [Step::Fall, Step::Stay]),
-            ([ACTIVE, FAULT], [Step::KeepOut, Step::Stay]),
-            ([OUT, FAULT], [Step::Stay, Step::Stay]),
+            ([ACTIVE, FAULT], [Step::KeepOut, Step::KeepOut]),
+            ([OUT, FAULT], [Step::Stay, Step::KeepOut]),
+            ([OUT, Member { kept_out: true, ..FAULT }], [Step::Stay, Step::Stay]),
             ([OUT, BACKUP], [Step::LetIn, Step::Stay]),
             ([OUT, OUT], [Step::LetIn, Step::LetIn]),
         ] {

@@ -11,6 +11,7 @@
 //!
 //! * [`types`]: the numbers of the protocol, each with its range;
 //! * [`checksum`] and [`wire`]: the packet, and the ladder of checks on receiving one;
+//! * [`signature`]: what may stand behind it, to prove who sent it;
 //! * [`timers`]: how long to wait;
 //! * [`config`], [`event`] and [`router`]: the election;
 //! * [`group`]: routers that are Active together; [`track`]: what else a priority depends on;
@@ -22,6 +23,7 @@ pub mod config;
 pub mod event;
 pub mod group;
 pub mod router;
+pub mod signature;
 pub mod sim;
 pub mod stats;
 pub mod timers;

@@ -169,13 +169,19 @@ pub enum Discard {
     UnknownPeer,
     /// Our own packet, come back.
     OwnSource,
+    /// Without the signature that is demanded.
+    Unsigned,
+    /// With a wrong signature, or one of an unknown key.
+    Signature,
+    /// With a signature that is too old, or was seen before: a recording.
+    Replayed,
     /// The router isn't running, or is kept out by a fault.
     NotRunning,
 }
 
 impl Discard {
     /// Every reason, in the order of the ladder.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::IpHeader,
         Self::Family,
         Self::Truncated,
@@ -196,6 +202,9 @@ impl Discard {
         Self::Destination,
         Self::UnknownPeer,
         Self::OwnSource,
+        Self::Unsigned,
+        Self::Signature,
+        Self::Replayed,
         Self::NotRunning,
     ];
 
@@ -222,6 +231,9 @@ impl Discard {
             Self::Destination => "discarded_destination",
             Self::UnknownPeer => "discarded_unknown_peer",
             Self::OwnSource => "discarded_own_source",
+            Self::Unsigned => "discarded_unsigned",
+            Self::Signature => "discarded_signature",
+            Self::Replayed => "discarded_replayed",
             Self::NotRunning => "discarded_not_running",
         }
     }
@@ -249,6 +261,11 @@ impl Discard {
             Self::Destination => "it mixes multicast and unicast",
             Self::UnknownPeer => "its sender isn't one of the configured peers",
             Self::OwnSource => "its source address is our own",
+            Self::Unsigned => "it isn't signed",
+            Self::Signature => "its signature is wrong, or of a key that isn't configured here",
+            Self::Replayed => {
+                "its signature is too old or was seen before: a recording, or the clocks differ"
+            }
             Self::NotRunning => "this virtual router isn't running",
         }
     }
@@ -261,7 +278,7 @@ pub fn peek_vrid(payload: &[u8]) -> Option<Vrid> {
 
 /// Reads a packet and checks it (RFC 9568 §7.1 with errata 8298 to 8301; RFC 3768 §7.1).
 ///
-/// Octets after the message are ignored: keepalived appends a signature there that older routers don't know.
+/// Octets after the message are ignored here: [`super::signature`] knows what may stand there.
 pub fn parse(packet: &RxPacket<'_>, policy: &RxPolicy) -> Result<(Advert, ChecksumForm), Discard> {
     let RxPacket { ttl, source, destination, payload } = *packet;
     if source.is_ipv4() != destination.is_ipv4() {
@@ -287,7 +304,13 @@ pub fn parse(packet: &RxPacket<'_>, policy: &RxPolicy) -> Result<(Advert, Checks
     let listed = usize::from(count) * width;
     let trailer = if version == Version::V2 { AUTH_DATA } else { 0 };
     let message = payload.get(..HEADER + listed + trailer).unwrap_or(payload);
-    let form = match_checksum(version, source, destination, message, policy.checksum)?;
+    let form = match_checksum(version, source, destination, message, policy.checksum).or_else(|reason| {
+        // With IPv6 it is the kernel's, which takes all that was sent for the message.
+        if source.is_ipv4() || message.len() == payload.len() {
+            return Err(reason);
+        }
+        match_checksum(version, source, destination, payload, policy.checksum)
+    })?;
     if policy.min_ttl > 0 && ttl.is_none_or(|ttl| !(policy.min_ttl..=policy.max_ttl).contains(&ttl)) {
         return Err(Discard::Ttl);
     }
@@ -328,6 +351,12 @@ pub fn parse(packet: &RxPacket<'_>, policy: &RxPolicy) -> Result<(Advert, Checks
         return Err(Discard::UnknownPeer);
     }
     Ok((Advert { version, vrid: policy.vrid, priority, interval, addresses, auth }, form))
+}
+
+/// Splits a payload of version 3 into the message and what stands behind it, by the count of addresses.
+pub fn split(payload: &[u8], ipv4: bool) -> Option<(&[u8], &[u8])> {
+    let width = if ipv4 { 4 } else { 16 };
+    payload.split_at_checked(HEADER + usize::from(*payload.get(COUNT)?) * width)
 }
 
 /// What a raw IPv4 socket puts before the message.

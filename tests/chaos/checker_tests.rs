@@ -60,9 +60,12 @@ fn a_row_that_is_lost_and_found_again_is_a_violation_everywhere() {
     judge(&records(vec![ack(10, "a", 1)], &[]), ASYNC, &mut memory);
     let again = judge(&records(vec![ack(10, "a", 1)], &[1]), ASYNC, &mut memory).1;
     assert_eq!(again, [Violation::FoundAgain { row: ("c".to_owned(), 1), acknowledged: true }]);
-    let unknown = || vec![Row { sent: at(10), outcome: Outcome::Unknown }];
-    judge(&records(unknown(), &[]), ASYNC, &mut memory);
-    let again = judge(&records(unknown(), &[1]), ASYNC, &mut memory).1;
+    let unknown = |there: &[u64]| Records {
+        until: at(4000),
+        ..records(vec![Row { sent: at(10), outcome: Outcome::Unknown }], there)
+    };
+    judge(&unknown(&[]), ASYNC, &mut memory);
+    let again = judge(&unknown(&[1]), ASYNC, &mut memory).1;
     assert_eq!(again, [Violation::FoundAgain { row: ("c".to_owned(), 1), acknowledged: false }]);
     // One that was still on its way when the rows were read may come later.
     let late = || vec![Row { sent: at(950), outcome: Outcome::Unknown }];

@@ -22,6 +22,7 @@ use pgbaton::units::{InterfaceAddress, Moment, vrrp_group};
 use pgbaton::vrrp::checksum::{ChecksumForm, checksum};
 use pgbaton::vrrp::config::{Config, Election};
 use pgbaton::vrrp::router::{Output, Resign, Router};
+use pgbaton::vrrp::signature::{Guard, Key, Mode, Origin, Signer, Signing, TRAILER};
 use pgbaton::vrrp::types::{AdverInterval, Priority, Version, Vrid};
 use pgbaton::vrrp::wire::{self, RxPacket, RxPolicy};
 use serde::{Serialize, de::DeserializeOwned};
@@ -56,6 +57,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "router", run: router },
     Target { name: "server-conf", run: server_conf },
     Target { name: "service", run: service },
+    Target { name: "signature", run: signature },
     Target { name: "ssh-config", run: ssh_config },
     Target { name: "values", run: values },
     Target { name: "vrrp", run: vrrp },
@@ -105,6 +107,27 @@ fn policy(choice: u8) -> (RxPolicy, IpAddr) {
         checksum: None,
     };
     (policy, source)
+}
+
+/// One octet chooses what is demanded, the last ones are the trailer; and what is signed here must be taken.
+fn signature(data: &[u8]) {
+    let [choice, rest @ ..] = data else { return };
+    let mode = [Mode::Enforce, Mode::Permissive, Mode::ReceiveOnly][usize::from(choice % 3)];
+    let window = (choice & 0x80 == 0).then_some(Duration::from_secs(5));
+    let signing = Signing { keys: vec![Key::new(1, vec![7; 32]).unwrap()], mode, window };
+    let origin = Origin {
+        version: Version::V3,
+        vrid: Vrid::try_from(51).unwrap(),
+        source: if choice & 0x40 == 0 { [10, 77, 0, 1].into() } else { Ipv6Addr::LOCALHOST.into() },
+    };
+    let wall = Duration::from_secs(0x6800_0000);
+    let (message, trailer) = rest.split_at(rest.len().saturating_sub(TRAILER));
+    spend(Guard::default().check(wall, &signing, origin, message, trailer));
+    if let Some(made) = Signer::default().sign(wall, &signing, origin, message) {
+        let mut guard = Guard::default();
+        assert_eq!(guard.check(wall, &signing, origin, message, &made), Ok(()));
+        assert!(guard.check(wall, &signing, origin, message, &made).is_err());
+    }
 }
 
 /// One octet chooses the policy, one is the TTL, the rest is the message; over IPv4 it is also tried as a packet.

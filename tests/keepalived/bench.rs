@@ -311,6 +311,18 @@ impl Daemon {
         found["counters"][counter].as_u64().unwrap()
     }
 
+    /// Writes another configuration and waits until the daemon has read it.
+    pub(crate) fn reloaded(&self, instances: &str) {
+        let read = || self.log().matches("the configuration was read again").count();
+        let before = read();
+        self.reload(instances);
+        let deadline = Deadline::after(PATIENCE);
+        let mut watch = Folder::new(&self.home);
+        while read() == before {
+            assert!(watch.changed_before(deadline), "not read again:\n{}", self.log());
+        }
+    }
+
     /// Writes another configuration and makes the daemon read it.
     pub(crate) fn reload(&self, instances: &str) {
         write_config(&self.config, &self.home, instances);

@@ -3,10 +3,16 @@
 use super::bench::{Bench, End};
 use crate::net::bed::{inside, port, soon};
 use nix::sys::signal::Signal;
+use pgbaton::host::clock::Deadline;
 use pgbaton::net::arp::parse_arp_reply;
 use pgbaton::net::driver::readable_before;
+use pgbaton::net::netlink::{Monitor, NetEvent};
 use pgbaton::net::packet::{ETHERTYPE_ARP, PacketSocket};
+use std::io::{ErrorKind, Read as _};
+use std::net::{IpAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 const VIP: &str = "10.77.0.100";
@@ -32,6 +38,46 @@ fn an_address_that_someone_removes_is_put_back() {
     daemon.until_log("was removed: putting it back");
     bench.until(End::A, VIP, true);
     assert_eq!(daemon.instance("x")["state"], "ACTIVE");
+}
+
+/// A client at b that is connected to the address at a and waits for an answer; with the server's end.
+fn client(bench: &Bench) -> (TcpStream, TcpStream) {
+    let address = (VIP.parse::<IpAddr>().unwrap(), 5432);
+    let listener = inside(bench.namespace(End::A), || TcpListener::bind(address).unwrap());
+    let client = inside(bench.namespace(End::B), || TcpStream::connect(address).unwrap());
+    client.set_read_timeout(Some(super::bench::PATIENCE)).unwrap();
+    (client, listener.accept().unwrap().0)
+}
+
+#[test]
+fn a_client_that_waits_at_the_address_is_told_when_it_goes() {
+    let bench = Bench::new("clients");
+    let daemon = bench.pgbaton(End::A, &one(150, ""));
+    bench.until(End::A, VIP, true);
+    let other = bench.pgbaton(End::B, &one(100, ""));
+    other.until_counter("x", "adverts_received", 1);
+    let (mut client_of_daemon, _server) = client(&bench);
+    daemon.signal(Signal::SIGTERM);
+    let end = client_of_daemon.read(&mut [0]).unwrap_err();
+    assert_eq!(end.kind(), ErrorKind::ConnectionReset);
+    daemon.until_log("removed 10.77.0.100/24: stopping; client connections ended: 1");
+    bench.until_at(End::B, VIP);
+    drop((daemon, other));
+
+    let bench = Bench::new("clientsverb");
+    let verb = |more: &[&str]| {
+        let args: Vec<&str> = ["vip", more[0], "10.77.0.100/24", "--interface", "port0", "--json"]
+            .into_iter()
+            .chain(more[1..].iter().copied())
+            .collect();
+        bench.run(End::A, env!("CARGO_BIN_EXE_pgbaton"), &args)
+    };
+    verb(&["up", "--no-probe"]);
+    let (mut client_of_verb, _server) = client(&bench);
+    let said = verb(&["down"]);
+    assert!(said.contains("removed; client connections ended: 1"), "{said}");
+    assert_eq!(client_of_verb.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
+    assert!(!verb(&["down"]).contains("connections"));
 }
 
 #[test]
@@ -62,6 +108,60 @@ fn a_killed_daemons_address_goes_with_its_lease() {
     six.kill();
     bench.until_within(End::B, "fd77::200", false, LEASE + Duration::from_secs(1));
     assert!(bench.has(End::B, "fd77::2"), "the node's own address stays");
+}
+
+#[test]
+fn under_full_load_no_lease_ends_by_accident() {
+    let bench = Bench::new("busy");
+    let daemon = bench.pgbaton(End::A, &one(100, ""));
+    bench.until(End::A, VIP, true);
+    // All on one processor, so that the tests beside this one have the others.
+    let pin = |args: &[&str]| {
+        let status = Command::new("taskset").args(args).stdout(Stdio::null()).status();
+        assert!(status.unwrap().success(), "taskset {args:?}");
+    };
+    pin(&["--all-tasks", "--pid", "--cpu-list", "0", &daemon.pid().to_string()]);
+    let busy = |_| {
+        let mut command = Command::new("taskset");
+        command.args(["--cpu-list", "0", "sh", "-c", "while :; do :; done"]).process_group(0);
+        Busy(command.spawn().unwrap())
+    };
+    let load: Vec<Busy> = (0..24).map(busy).collect();
+    inside(bench.namespace(End::A), || {
+        let mut monitor = Monitor::open().unwrap();
+        let end = Deadline::after(LEASE * 4);
+        let mut renewals = 0;
+        while readable_before(monitor.as_fd(), end).unwrap() {
+            for event in monitor.read().unwrap() {
+                assert!(!matches!(event, NetEvent::AddressRemoved(_)), "{event:?}\n{}", daemon.log());
+                renewals += usize::from(matches!(event, NetEvent::AddressAdded(_)));
+            }
+        }
+        assert!(renewals >= 8, "renewed in time: {renewals}");
+    });
+    drop(load);
+    assert_eq!(daemon.instance("x")["state"], "ACTIVE");
+    assert_eq!(daemon.counter("x", "overslept"), 0, "{}", daemon.log());
+}
+
+/// A process that does nothing, as fast as it can.
+struct Busy(Child);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+#[test]
+fn label_and_scope_are_those_of_the_configuration() {
+    let bench = Bench::new("label");
+    let options = "label = \"port0:web\"\nscope = \"link\"";
+    let _daemon = bench.pgbaton(End::A, &instance("x", 51, 100, "\"10.9.0.1/32\"", options));
+    bench.until(End::A, "10.9.0.1", true);
+    let shown = bench.run(End::A, "ip", &["-oneline", "address", "show", "to", "10.9.0.1"]);
+    assert!(shown.contains(" scope link ") && shown.contains(" port0:web"), "{shown}");
 }
 
 #[test]
@@ -197,7 +297,8 @@ fn two_instances_may_share_a_network_that_the_interface_has_no_address_in() {
         daemon.reload(left);
         bench.until(End::A, gone, false);
         bench.until(End::A, stays, true);
-        assert!(daemon.log().contains(&format!("removed {gone}/24: no longer configured")));
+        // The kernel tells of the address before the daemon does.
+        daemon.until_log(&format!("removed {gone}/24: no longer configured"));
         daemon.reload(&(x.clone() + &y));
         bench.until(End::A, gone, true);
     }

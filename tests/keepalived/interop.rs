@@ -203,6 +203,21 @@ fn the_interval_of_the_active_router_is_adopted() {
 }
 
 #[test]
+fn keepalived_adopts_the_interval_of_the_active_router() {
+    let bench = Bench::new("theirinterval");
+    let slow = Manner { interval: 1000, ..PLAIN };
+    let ours = bench.pgbaton(End::A, &slow.ours(200, ""));
+    bench.until(End::A, PLAIN.vip(), true);
+    let theirs = bench.keepalived(End::B, &PLAIN.theirs(100, ""));
+    ours.until_counter("x", "adverts_sent", ours.counter("x", "adverts_sent") + 5);
+    assert!(!bench.has(End::B, PLAIN.vip()), "{}", theirs.log());
+    // At its start it may not have heard of ours yet; then it was told at once.
+    assert_eq!(ours.instance("x")["state"], "ACTIVE", "{}", ours.log());
+    ours.stop();
+    bench.until_at(End::B, PLAIN.vip());
+}
+
+#[test]
 fn a_wrong_password_is_dropped_and_told_once() {
     let bench = Bench::new("password");
     // Active before ours starts: a Backup of keepalived 2.2 waits on while it gets adverts that it refuses.

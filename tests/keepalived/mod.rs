@@ -9,5 +9,6 @@ mod group;
 mod interop;
 mod notify;
 mod reload;
+mod signed;
 mod track;
 mod vmac;

@@ -4,6 +4,7 @@
 
 mod addresses;
 pub(crate) mod bed;
+mod clients;
 mod neighbours;
 mod rights;
 mod vrrp_socket;

@@ -20,9 +20,10 @@ struct State {
     /// The request on its way, with its age by the primary's clock; and the grant on its way back.
     request: Option<u64>,
     grant: Option<u64>,
-    /// By the witness's clock, since it granted or started.
-    since_granted: u64,
-    /// Whether the other node has the witness's promise, and so was promoted.
+    /// Whether the voter has promised the other node, and for how long that node has waited, by its own clock.
+    promised: bool,
+    waited: u64,
+    /// Whether the other node was promoted.
     promoted: bool,
 }
 
@@ -32,7 +33,8 @@ enum Mutant {
     CountsFromTheGrant,
     NoDrift,
     NoTimeToStop,
-    WitnessForgets,
+    PromotesAtOnce,
+    RenewsAfterThePromise,
 }
 
 fn units(count: u64) -> Duration {
@@ -54,7 +56,8 @@ fn explore(lease: Lease, mutant: Option<Mutant>) -> (usize, bool) {
         stopping: None,
         request: None,
         grant: None,
-        since_granted: 0,
+        promised: false,
+        waited: 0,
         promoted: false,
     };
     let (mut seen, mut queue) = (HashSet::from([start]), VecDeque::from([start]));
@@ -68,12 +71,14 @@ fn explore(lease: Lease, mutant: Option<Mutant>) -> (usize, bool) {
         }
         // A tick passes. The primary looks at its clock: when its time is up it begins to stop.
         for primary in [TICK - 1, TICK + 1] {
-            for witness in [TICK - 1, TICK + 1] {
+            for candidate in [TICK - 1, TICK + 1] {
                 let mut after = state;
                 after.since_sent = (after.since_sent + primary).min(length);
                 after.request = after.request.map(|age| (age + primary).min(length));
                 after.grant = after.grant.map(|age| (age + primary).min(length));
-                after.since_granted = (after.since_granted + witness).min(length);
+                if after.promised {
+                    after.waited = (after.waited + candidate).min(length);
+                }
                 match after.stopping {
                     Some(left) if left <= 1 => (after.serves, after.stopping) = (false, None),
                     Some(left) => after.stopping = Some(left - 1),
@@ -93,7 +98,9 @@ fn explore(lease: Lease, mutant: Option<Mutant>) -> (usize, bool) {
         }
         if let Some(age) = state.request {
             // It arrives, or it is lost.
-            next.push(State { request: None, grant: Some(age), since_granted: 0, ..state });
+            if !state.promised || mutant == Some(Mutant::RenewsAfterThePromise) {
+                next.push(State { request: None, grant: Some(age), ..state });
+            }
             next.push(State { request: None, ..state });
         }
         if let Some(age) = state.grant {
@@ -103,10 +110,10 @@ fn explore(lease: Lease, mutant: Option<Mutant>) -> (usize, bool) {
             next.push(State { grant: None, since_sent, ..state });
             next.push(State { grant: None, ..state });
         }
-        // The witness is restarted: it doesn't remember, so it waits.
-        let forgets = mutant == Some(Mutant::WitnessForgets);
-        next.push(State { since_granted: if forgets { length } else { 0 }, ..state });
-        if lease.is_over(units(state.since_granted)) {
+        // The promise is durable: a voter that is restarted keeps it. A candidate that gives up takes it back.
+        next.push(State { promised: !state.promised, waited: 0, ..state });
+        let waits = mutant != Some(Mutant::PromotesAtOnce);
+        if state.promised && (lease.is_over(units(state.waited)) || !waits) {
             next.push(State { promoted: true, ..state });
         }
         for after in next {
@@ -123,7 +130,7 @@ fn lease(ticks: u64, stop: u64) -> Lease {
 }
 
 #[test]
-fn the_old_primary_has_stopped_before_the_witness_promises() {
+fn the_old_primary_has_stopped_before_the_other_node_is_promoted() {
     for (ticks, stop) in [(4, 0), (6, 1)] {
         let (states, both) = explore(lease(ticks, stop), None);
         assert!(!both && states > 1000, "{ticks} {stop}: {states}");
@@ -132,7 +139,13 @@ fn the_old_primary_has_stopped_before_the_witness_promises() {
 
 #[test]
 fn a_lease_that_is_counted_wrong_makes_two_writers() {
-    let mutants = [Mutant::CountsFromTheGrant, Mutant::NoDrift, Mutant::NoTimeToStop, Mutant::WitnessForgets];
+    let mutants = [
+        Mutant::CountsFromTheGrant,
+        Mutant::NoDrift,
+        Mutant::NoTimeToStop,
+        Mutant::PromotesAtOnce,
+        Mutant::RenewsAfterThePromise,
+    ];
     for mutant in mutants {
         assert!(explore(lease(6, 1), Some(mutant)).1, "{mutant:?}");
     }

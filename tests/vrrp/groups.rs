@@ -163,6 +163,21 @@ fn a_link_that_goes_takes_the_other_network_along_and_both_come_back() {
 }
 
 #[test]
+fn one_that_is_mended_waits_for_the_others_without_a_word() {
+    let mut world = World::new(true);
+    world.run(Duration::from_secs(10));
+    for network in [0, 1] {
+        world.set_link(0, network, false);
+    }
+    let begun = |world: &World| [0, 1].map(|network| world.routers[0][network].stats().became_backup);
+    let before = begun(&world);
+    world.set_link(0, 0, true);
+    assert_eq!((world.state(0), begun(&world)), ([State::Initialize; 2], before));
+    world.set_link(0, 1, true);
+    assert_eq!((world.state(0), begun(&world)), ([State::Backup; 2], before.map(|count| count + 1)));
+}
+
+#[test]
 fn without_preemption_a_group_that_comes_back_stays_backup() {
     let mut world = World::new(false);
     world.run(Duration::from_secs(10));

@@ -312,15 +312,16 @@ fn modes(page: &mut super::roff::Page) {
         (
             "two data nodes and a witness",
             "As strict, but when the standby dies the primary loosens with the record of the witness, and writes go on. \
-             The side with the witness serves. The rules cover it; this version has no witness without PostgreSQL, so \
-             make the third host a data node.",
+             The side with the witness serves.",
         ),
         (
             "asynchronous with a witness",
-            "The witness gives the primary a lease, and promises nobody else while it runs. The primary counts from when \
-             it sent the request, stops before the end by twice the clocks' drift and the time that a stop \
-             takes; the witness counts from when it granted, and after its own start from there. A commit that \
-             hadn't arrived is lost with the primary. The rules cover it; this version doesn't offer it yet.",
+            "Nobody's acknowledgement holds the primary back, so it serves under a lease: a majority of the voters must \
+             answer, again and again, and know of no promise to another node. The primary counts from when it asked, and \
+             stops before the end by twice the clocks' drift and the time that a stop takes. A candidate that has the \
+             promises waits for the length of a lease from then on, unless the primary said farewell, and gives up when \
+             it turns out to be alive. Only a standby that streamed may stand (E is who may, and the primary drops one \
+             that is away for long, with the witness's record). A commit that hadn't arrived is lost with the primary.",
         ),
     ];
     for (name, says) in modes {

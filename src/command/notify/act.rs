@@ -72,6 +72,12 @@ impl Node {
             Error::config("no PostgreSQL is configured")
                 .hint("keepalived alone moves an address: this hook is for the database behind it")
         })?;
+        if settings.votes() && !settings.synchronous() {
+            return Err(Error::config(
+                "an asynchronous primary with a witness serves under a lease, which hooks can't keep",
+            )
+            .hint("run `pgbaton vrrp run` instead of keepalived, or set [replication] mode = \"sync\""));
+        }
         // What follows runs verbs that find the node again; a name is found at once.
         let globals = Globals { node: Some(me.name.clone()), json: true, ..globals.clone() };
         Ok(Self {
@@ -165,6 +171,8 @@ impl Node {
         let (seen, candidate) = self.look(&[])?;
         match (decide(&seen, told), candidate) {
             (Move::Ask, Some(candidate)) => self.ask(candidate),
+            // A hook that was killed has promoted and not finished: what is missing comes before everything else.
+            (Move::Serve, Some(candidate)) if candidate.is_unfinished()? => self.promote(candidate),
             (Move::Serve, Some(candidate)) => self.serve(candidate),
             (Move::Ask | Move::Serve, None) => Ok(Done::quiet("PostgreSQL doesn't answer", true)),
             (Move::Nothing(why), _) => Ok(Done::quiet(&why, false)),
@@ -227,7 +235,8 @@ impl Node {
         caps::require_net_admin()?;
         let within = self.postgres.promote_timeout + PATIENCE;
         let facts = candidate.promotion(Deadline::after(within))?;
-        let warnings = candidate.warnings();
+        // What the gates warn of is about a promotion that is still to come.
+        let warnings = if candidate.in_recovery() { candidate.warnings() } else { Vec::new() };
         let vips = if self.no_vip { Vec::new() } else { self.vips()? };
         let mut world = candidate.into_world();
         carry_out(&build::failover(&facts, &vips), &mut world, within)?;

@@ -1,13 +1,15 @@
 //! The reader of keepalived's pipe: the same hooks, in the order in which things happened.
 //!
-//! keepalived starts it (`notify_fifo_script`) and ends it with SIGTERM, often before its last line is read. So the
-//! signal only says that no more will come: what is in the pipe is read first, and the work is done by detached
-//! processes in any case.
+//! keepalived starts it (`notify_fifo_script`) and ends it with SIGTERM, often before it has written its last line. So
+//! the signal only says that the end is near: the pipe is read until keepalived has closed it, and the work is done by
+//! detached processes in any case.
 
 use super::{detach, heeds, say};
 use crate::cli::{Globals, Notify, State, Told};
 use crate::error::{Error, Result};
+use crate::host::clock::Deadline;
 use crate::host::signal::{self, Signal};
+use crate::net::driver::timespec;
 use crate::output::log::{Level, Log};
 use crate::settings::Settings;
 use nix::sys::signal::SigSet;
@@ -18,9 +20,13 @@ use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 use std::os::fd::AsFd as _;
 use std::path::Path;
+use std::time::Duration;
 
 /// A line is a few words; what is longer isn't keepalived's.
 const LONGEST: usize = 4096;
+
+/// How long the last words are waited for after SIGTERM; keepalived kills what is left of its scripts after a second.
+const LAST_WORDS: Duration = Duration::from_millis(900);
 
 /// Reads until keepalived ends.
 pub(super) fn read(
@@ -36,40 +42,50 @@ pub(super) fn read(
     let mask: SigSet = [Signal::SIGTERM, Signal::SIGINT].into_iter().collect();
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
         .map_err(|error| Error::failed("can't wait for signals").detail(error))?;
+    let open = |how: OFlags| {
+        let flags = how | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).map(File::from).map_err(|error| failed(error.into()))
+    };
     // Opened for writing as well, so that a restart of the writer isn't the end of the file.
-    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let pipe = rustix::fs::open(path, flags, Mode::empty()).map_err(|error| failed(error.into()))?;
-    let mut pipe = File::from(pipe);
+    let mut pipe = open(OFlags::RDWR)?;
     let mut pending = Vec::new();
+    let mut last: Option<Deadline> = None;
     loop {
-        let mut ending = false;
         let mut fds = [
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(pipe.as_fd(), PollFlags::IN),
         ];
-        match poll(&mut fds, None) {
+        let patience = last.map(timespec);
+        match poll(&mut fds, patience.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(failed(error.into())),
         }
-        if signals.read_signal().is_ok_and(|signal| signal.is_some()) {
-            ending = true;
+        if signals.read_signal().is_ok_and(|signal| signal.is_some()) && last.is_none() {
+            // Opened anew before the other is closed, so that nothing in it is lost. Its end is that of the writer.
+            pipe = open(OFlags::RDONLY)?;
+            last = Some(Deadline::after(LAST_WORDS));
         }
+        let mut ended = last.is_some_and(Deadline::passed);
         let mut chunk = [0_u8; 4096];
         loop {
             match pipe.read(&mut chunk) {
-                Ok(0) => break,
+                Ok(0) => {
+                    ended = true;
+                    break;
+                }
                 Ok(count) => pending.extend_from_slice(chunk.get(..count).unwrap_or_default()),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(failed(error)),
             }
         }
-        if let Some(state) = newest(&mut pending, args, log)
-            && let Err(error) = detach::start(globals, args, settings, state)
-        {
-            say(log, Level::Error, &super::told_error(&error));
+        if let Some(state) = newest(&mut pending, args, log) {
+            if let Err(error) = detach::start(globals, args, settings, state) {
+                say(log, Level::Error, &super::told_error(&error));
+            }
+            ended |= last.is_some() && state == State::Stop;
         }
-        if ending {
+        if ended {
             return Ok(());
         }
     }

@@ -35,6 +35,7 @@ use crate::promotion::supervisor::{Asked, Input, Local, Phase, Supervisor};
 use crate::settings::Settings;
 use crate::units::{Mac, Moment};
 use crate::vrrp::event::{AskReason, Event as RouterEvent};
+use crate::vrrp::signature;
 use crate::vrrp::types::{Priority, State};
 use crate::vrrp::wire::{self, RxPacket};
 use crate::watch::{Seen, Watch};
@@ -51,8 +52,8 @@ const MESSAGES: Token = Token(3);
 const NETLINK: Token = Token(4);
 const POSTMASTER: Token = Token(6);
 
-/// The largest VRRP message: 255 IPv6 addresses, and room for an IP header with options.
-const LARGEST_PACKET: usize = 8 + 255 * 16 + 60;
+/// The largest VRRP message: 255 IPv6 addresses, room for an IP header with options, and a signature.
+const LARGEST_PACKET: usize = 8 + 255 * 16 + 60 + signature::TRAILER;
 /// How many packets are taken from a socket at once: a flood can't keep the loop from its timers.
 const PACKETS_AT_ONCE: usize = 64;
 /// How long the link is asked for the owner of a virtual IP; an answer comes within microseconds.
@@ -73,6 +74,7 @@ pub(in crate::daemon) enum Message {
     },
     Worker(Told),
     Rejoined(std::result::Result<String, String>),
+    Started(std::result::Result<(), String>),
     Fenced {
         node: String,
         result: std::result::Result<Proof, String>,
@@ -358,6 +360,7 @@ impl Loop {
                 Message::Worker(Told::Progress(progress)) => self.progress(progress),
                 Message::Worker(Told::Done(result)) => self.tell(now, Input::PlanDone(result)),
                 Message::Worker(Told::Upkeep(why)) => self.tended(why),
+                Message::Started(result) => self.tell(now, Input::Started(result)),
                 Message::Rejoined(result) => self.tell(now, Input::Rejoined(result)),
                 Message::Fenced { node, result } => self.tell(now, Input::Fenced { node, result }),
                 Message::Call(call) => self.answer(now, call),

@@ -25,9 +25,9 @@ impl Loop {
                     drop(database.jobs.send(Job::Warm));
                 }
             }
-            Order::Promote { term } => {
+            Order::Promote { term, gone } => {
                 self.edges.recorder.in_term(term.0);
-                self.job(Job::Promote { term });
+                self.job(Job::Promote { term, gone });
             }
             Order::Serve { adopt, term } => self.job(Job::Serve { adopt, term }),
             Order::Reconfigure { term } => self.upkeep(Job::Reconfigure { term }),
@@ -36,7 +36,8 @@ impl Loop {
             Order::Resume => self.upkeep(Job::Resume),
             Order::Heard { from, register } => self.upkeep(Job::Heard { from, register }),
             Order::Fence { nodes } => self.fence(nodes),
-            Order::Rejoin { primary } => self.rejoin(primary),
+            Order::Rejoin { primary } => self.rejoin(&primary),
+            Order::Start => self.start_server(),
             Order::Release { stop } => {
                 self.touch(main, |instance, _| instance.hold(now, false));
                 self.job(Job::Release { stop });
@@ -121,7 +122,7 @@ impl Loop {
 
     /// Runs the verb that makes this node a standby of the primary, as a process of its own: it outlives a daemon that
     /// is killed, and the next run finishes what a killed one left.
-    pub(super) fn rejoin(&mut self, primary: String) {
+    pub(super) fn rejoin(&mut self, primary: &str) {
         let mailbox = self.mailbox.clone();
         let config = self.settings.file.clone();
         let node = self.node.name.clone();
@@ -130,6 +131,18 @@ impl Loop {
         });
         if let Err(error) = started {
             self.mailbox.send(Message::Rejoined(Err(error.to_string())));
+        }
+    }
+
+    /// Starts the server as a standby, by the verb: what it starts has none of the daemon's rights.
+    pub(super) fn start_server(&mut self) {
+        let mailbox = self.mailbox.clone();
+        let config = self.settings.file.clone();
+        let started = worker::start_server(config, &self.node.name, move |result| {
+            mailbox.send(Message::Started(result));
+        });
+        if let Err(error) = started {
+            self.mailbox.send(Message::Started(Err(error.to_string())));
         }
     }
 

@@ -3,7 +3,7 @@
 //! Only the attributes that are needed are decoded, one by one: an attribute that a newer kernel adds, or
 //! one that can't be read, never costs us the message around it.
 
-use super::{Address, AddressOptions, Link};
+use super::{Address, AddressOptions, Link, Scope};
 use crate::units::{InterfaceAddress, Mac};
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
@@ -118,6 +118,11 @@ pub(super) fn add_request(
     sequence: u32,
 ) -> Vec<u8> {
     let mut message = address_message(index, address);
+    message.header.scope = match options.scope {
+        Scope::Global => AddressScope::Universe,
+        Scope::Link => AddressScope::Link,
+        Scope::Host => AddressScope::Host,
+    };
     if let Some(broadcast) = broadcast(address) {
         message.attributes.push(AddressAttribute::Broadcast(broadcast));
     }

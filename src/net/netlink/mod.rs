@@ -104,6 +104,18 @@ impl Address {
     }
 }
 
+/// How far an address is known (`ip address add … scope`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Scope {
+    /// Everywhere.
+    #[default]
+    Global,
+    /// On the link: never chosen as the source of what goes further.
+    Link,
+    /// On this host.
+    Host,
+}
+
 /// How to add an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent flags of the kernel, each with its name")]
@@ -116,6 +128,8 @@ pub struct AddressOptions {
     pub nodad: bool,
     /// Never choose it as a source address (IPv6: preferred lifetime zero).
     pub preferred_zero_v6: bool,
+    /// How far the address is known (IPv4; for IPv6 the address itself says it).
+    pub scope: Scope,
     /// Add no route for the network of the address. Needed where a permanent IPv6 address becomes a leased
     /// one beside others of its network: the kernel would let the network's route end with the lease.
     pub no_prefix_route: bool,
@@ -132,6 +146,7 @@ impl Default for AddressOptions {
             lease: None,
             nodad: true,
             preferred_zero_v6: false,
+            scope: Scope::Global,
             no_prefix_route: false,
             protocol: PROTOCOL,
             replace: false,

@@ -57,6 +57,9 @@ pub fn foresee(node: &str, local: &LocalView, peers: &[PeerView], electorate: us
             let who: Vec<&str> = given.iter().map(|vote| vote.voter.as_str()).collect();
             Foreseen::Enough(format!("{} would vote, of {electorate} voters", who.join(", ")))
         }
+        Err(rules::Shortage::Lease { holder }) => {
+            Foreseen::Enough(format!("the voters would vote; the lease of {holder} is waited for"))
+        }
         Err(shortage) if refusals.is_empty() => Foreseen::Short(format!("not enough votes: {shortage}")),
         Err(shortage) => Foreseen::Short(format!("not enough votes: {shortage} ({})", refusals.join("; "))),
     }

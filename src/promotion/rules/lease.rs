@@ -1,14 +1,15 @@
 //! How long a primary may serve that nobody's acknowledgement holds back (asynchronous, with a witness).
 //!
-//! The witness promises nobody a higher term while a lease runs; the primary has stopped before it ends. Both count
-//! on their own clocks, which may run apart: each counts from the event that favours the other.
+//! The primary asks the voters again and again; an answer that knows of no promise to another node renews its lease. A
+//! candidate has a majority's promises first, and then waits as long as a lease lasts. Both count on their own clocks,
+//! which may run apart: each counts from the event that favours the other.
 
 use std::time::Duration;
 
 /// What both sides know of the lease: it is in the configuration, the same on every node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lease {
-    /// How long the witness refuses everybody else.
+    /// How long a candidate waits after the last of its promises.
     pub length: Duration,
     /// How far a clock may be from the true rate, in millionths.
     pub drift: u32,
@@ -17,18 +18,18 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// Returns how long the primary may serve, by its own clock, since it *sent* the request that was granted.
+    /// Returns how long the primary may serve, by its own clock, since it *sent* the question that renewed it.
     ///
     /// Zero when the length leaves no time to stop. The drift counts twice: this clock may be slow and the
-    /// witness's fast.
+    /// candidate's fast.
     pub fn serves_for(&self) -> Duration {
         let lost = u128::from(self.drift) * 2 * self.length.as_nanos() / 1_000_000;
         let lost = Duration::from_nanos(u64::try_from(lost).unwrap_or(u64::MAX));
         self.length.saturating_sub(lost).saturating_sub(self.stop)
     }
 
-    /// Returns whether the witness may promise a term to another node: `since` is the time, by its own clock, since it
-    /// last *granted* the lease, or since it was started if it has granted none since then.
+    /// Returns whether the candidate may go on: `since` is the time, by its own clock, since the last of the promises
+    /// that a majority takes was *answered*.
     pub fn is_over(&self, since: Duration) -> bool {
         since >= self.length
     }
@@ -49,10 +50,10 @@ mod tests {
     }
 
     proptest! {
-        /// The slowest clock of the primary, the fastest of the witness, the request under way for no time at all:
-        /// the primary has stopped in true time before the witness is free.
+        /// The slowest clock of the primary, the fastest of the candidate, the question under way for no time at all:
+        /// the primary has stopped in true time before the candidate goes on.
         #[test]
-        fn the_primary_has_stopped_before_the_witness_is_free(
+        fn the_primary_has_stopped_before_the_candidate_goes_on(
             length in 1u64..1_000_000_000, drift in 0u32..400_000, stop in 0u64..1_000_000_000,
         ) {
             let lease =

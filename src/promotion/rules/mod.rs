@@ -62,6 +62,11 @@ pub enum Shortage {
         /// How many must.
         need: usize,
     },
+    /// Nobody's acknowledgement holds the old primary back: it may go on until its lease has run out.
+    Lease {
+        /// The old primary.
+        holder: String,
+    },
     /// Too few of the members are frozen: others may still acknowledge for the old primary.
     Members {
         /// How many are.
@@ -82,6 +87,7 @@ impl fmt::Display for Shortage {
             Self::Promises { have, need } => {
                 write!(f, "{have} of the {need} promises that a majority needs")
             }
+            Self::Lease { holder } => write!(f, "the lease of {holder} may still run"),
             Self::Members { have, need } => write!(
                 f,
                 "{have} of the {need} synchronous standbys that must have detached from the old primary"
@@ -115,6 +121,17 @@ pub const fn majority(voters: usize) -> usize {
 /// The term is compared once more: a receiver that was still running when the promise was given may have brought the row
 /// of a term that isn't lower, and then two primaries would write under one number.
 pub fn enough(ask: &Ask, votes: &[Vote], electorate: usize) -> Result<Enough, Shortage> {
+    enough_without(ask, votes, electorate, None)
+}
+
+/// Judges as [`enough`] does, knowing that `gone` acknowledges nothing any more: it stopped for sure, or the promises are
+/// older than its lease is long (asynchronous, with a witness).
+pub fn enough_without(
+    ask: &Ask,
+    votes: &[Vote],
+    electorate: usize,
+    gone: Option<&str>,
+) -> Result<Enough, Shortage> {
     let candidate = ask.holder.as_str();
     let logs = votes.iter().filter_map(|vote| vote.data.as_ref()?.configuration.as_ref());
     let records = votes.iter().filter_map(|vote| vote.record.as_ref());
@@ -141,7 +158,13 @@ pub fn enough(ask: &Ask, votes: &[Vote], electorate: usize) -> Result<Enough, Sh
         vote.voter == configuration.primary
             && vote.data.as_ref().is_some_and(|data| data.epoch == configuration.term)
     };
-    if !votes.iter().any(|vote| of_this_epoch(&vote)) {
+    let detached = votes.iter().any(|vote| of_this_epoch(&vote));
+    // Nobody's acknowledgement holds the old primary back: only its end does, or the end of its lease.
+    let leased = !detached && !resumes && configuration.w == 0;
+    if leased && gone != Some(configuration.primary.as_str()) {
+        return Err(Shortage::Lease { holder: configuration.primary });
+    }
+    if !leased && !detached {
         let have = configuration.members.iter().filter(|member| frozen(member)).count();
         let need = configuration.blocking();
         if have < need {
@@ -216,6 +239,17 @@ impl fmt::Display for StepDown {
             }
         }
     }
+}
+
+/// Returns whether a primary that holds a lease has it renewed: a majority of the voters, itself included, has promised
+/// nobody else a higher term. Whoever wants to replace it needs one of these promises, and waits from then on.
+pub fn renews(own: &Configuration, heard: &[(&str, &Register)], voters: usize) -> bool {
+    let free = |register: &Register| {
+        let promised = register.open().is_some_and(|it| it.term > own.term && it.holder != own.primary);
+        let replaced = register.confirmed.as_ref().is_some_and(|known| known.term > own.term);
+        !promised && !replaced
+    };
+    heard.iter().filter(|(_, register)| free(register)).count() + 1 >= majority(voters)
 }
 
 /// Judges what a primary has learnt of the others' registers; `own` is the configuration in force.

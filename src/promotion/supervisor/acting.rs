@@ -1,20 +1,22 @@
 //! What the supervisor does when a plan has ended, and how it gives the service up.
 
-use super::{After, Local, Order, Phase, PlanResult, Supervisor};
+use super::{After, Local, Order, Phase, PlanResult, Stop, Supervisor};
 use crate::promotion::event::{Event, EventKind};
 use crate::units::Moment;
 
 impl Supervisor {
     pub(super) fn plan_done(&mut self, now: Moment, result: PlanResult) {
         match (self.phase, result) {
-            (Phase::Promoting | Phase::TakingUp, PlanResult::Done) => {
+            (phase @ (Phase::Promoting | Phase::TakingUp), PlanResult::Done) => {
                 self.enter(Phase::Serving);
+                self.know_term();
                 self.said = None;
                 self.standby_term = None;
                 self.silent_since = None;
                 self.farewell = None;
                 self.forget_proofs();
-                self.begin_heartbeats(now);
+                self.restart_until = None;
+                self.begin_heartbeats(now, phase == Phase::Promoting);
                 self.note(Event::new(EventKind::Serving, "serving: the primary and the virtual IP are here"));
                 self.orders.push_back(Order::Grant);
                 self.orders.push_back(Order::Observe);
@@ -37,6 +39,16 @@ impl Supervisor {
             }
             (Phase::Releasing, result) => self.released(now, result),
             _ => {}
+        }
+    }
+
+    /// Brings the view of the server up to the plan that has just ended: what was seen before it is of an older term,
+    /// and would make this node yield to its own standby.
+    fn know_term(&mut self) {
+        if let (Some(Local::Primary(view) | Local::Standby(view)), Some(term)) =
+            (&mut self.local, self.plan_term)
+        {
+            view.term = view.term.max(Some(term));
         }
     }
 
@@ -71,6 +83,7 @@ impl Supervisor {
             Some(After::Down { why, .. }) => {
                 self.enter(Phase::Down);
                 self.reason = Some(why);
+                self.stopped_at = stopped.then_some(now);
             }
             _ => self.enter(Phase::Down),
         }
@@ -79,14 +92,14 @@ impl Supervisor {
 
     /// Leaves the service because the local server can't be trusted any more.
     pub(super) fn give_up(&mut self, why: String) {
-        self.release(After::Down { why, farewell: true }, true);
+        self.release(After::Down { why, farewell: true }, Stop::InTime);
     }
 
     /// Leaves the service, and stops the server, because another is newer.
     pub(super) fn fence(&mut self, why: String) {
         self.decide("fence", format!("stopping PostgreSQL here: {why}"), None);
         self.orders.push_back(Order::DropVip);
-        self.release(After::Fenced { why }, true);
+        self.release(After::Fenced { why }, Stop::InTime);
     }
 
     pub(super) fn release_for_operator(&mut self) {
@@ -95,10 +108,10 @@ impl Supervisor {
         } else {
             After::Down { why: "an operator asked this node to hand over".to_owned(), farewell: true }
         };
-        self.release(after, true);
+        self.release(after, Stop::InTime);
     }
 
-    pub(super) fn release(&mut self, after: After, stop: bool) {
+    pub(super) fn release(&mut self, after: After, stop: Stop) {
         self.round = None;
         self.after = Some(after);
         self.enter(Phase::Releasing);

@@ -25,13 +25,13 @@ impl Supervisor {
         match round.purpose {
             Purpose::Early => {}
             Purpose::Promote => self.judge_promotion(now, &peers, round.vip.owner()),
-            Purpose::Confirm => self.judge_primary(now, &peers, round.vip.owner()),
+            Purpose::Confirm => self.judge_primary(now, round.started, &peers, round.vip.owner()),
             Purpose::Contest => self.judge_contest(&peers),
             Purpose::Explain => {
                 self.explain(now, &peers);
                 self.judge_lost(now, &peers);
             }
-            Purpose::Heartbeat => self.judge_heartbeat(now, &peers),
+            Purpose::Heartbeat => self.judge_heartbeat(now, round.started, &peers),
         }
     }
 
@@ -79,10 +79,12 @@ impl Supervisor {
         self.reason = None;
         self.hint = None;
         self.enter(Phase::Promoting);
-        self.orders.push_back(Order::Promote { term });
+        let gone = evidence.proofs.into_iter().map(|(node, _)| node).collect();
+        self.plan_term = Some(term);
+        self.orders.push_back(Order::Promote { term, gone });
     }
 
-    fn judge_primary(&mut self, now: Moment, peers: &[PeerView], vip: Option<Mac>) {
+    fn judge_primary(&mut self, now: Moment, asked: Moment, peers: &[PeerView], vip: Option<Mac>) {
         let Some(Local::Primary(view)) = self.local.clone() else {
             self.enter(Phase::Starting);
             self.settle(now);
@@ -94,7 +96,9 @@ impl Supervisor {
         let availability =
             if vouched { gates::Availability::Prefer } else { self.config.policy.availability };
         let ruled = match &self.config.votes {
-            Some(votes) => ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate),
+            Some(votes) => {
+                ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate, votes.lease)
+            }
             None => ruling::rule(&view, peers, availability),
         };
         let ruling = match (ruled, vip) {
@@ -118,13 +122,19 @@ impl Supervisor {
                 self.reason = None;
                 self.hint = None;
                 self.enter(Phase::TakingUp);
+                self.majority_at = Some(asked);
                 let adopt = view.term.is_none().then(|| gates::next_term(&view, peers));
                 let term = view.term.unwrap_or_default();
+                self.plan_term = Some(adopt.unwrap_or(term));
                 self.orders.push_back(Order::Serve { adopt, term });
             }
             Ruling::Fence { why } => self.fence(why),
             Ruling::Hold { why, hint } => {
                 self.decide("hold", format!("not serving: {why}"), Some(hint));
+                if self.config.votes.as_ref().is_some_and(|votes| votes.lease) && self.paused.is_none() {
+                    self.lose_lease(format!("this primary has no lease: {why}"));
+                    return;
+                }
                 self.enter(Phase::Held);
                 self.timer = Some(now + self.config.retry);
             }
@@ -138,7 +148,8 @@ impl Supervisor {
         }
         // Silence changes nothing for a node that serves already: it had its confirmation.
         let ruled = match &self.config.votes {
-            Some(votes) => ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate),
+            // A lease has its own end: a promise to another node is no reason to go before it.
+            Some(votes) => ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate, false),
             None => ruling::rule(&view, peers, gates::Availability::Prefer),
         };
         if let Ruling::Fence { why } = ruled {
@@ -179,6 +190,8 @@ impl Supervisor {
                 if self.phase == Phase::Rejoining {
                     return;
                 }
+            } else {
+                self.take_back(now, peers);
             }
             self.timer = Some(now + self.config.retry * 10);
         }

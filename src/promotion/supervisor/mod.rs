@@ -17,10 +17,11 @@
 mod acting;
 mod fencing;
 mod judging;
+mod starting;
 mod types;
 mod voting;
 
-pub use types::{Asked, Config, Input, Local, Order, Phase, PlanResult, Rejoin, Votes};
+pub use types::{Asked, Config, Input, Local, OnCrash, Order, Phase, PlanResult, Rejoin, Stop, Votes};
 
 use super::event::{Event, EventKind};
 use crate::pg::epoch::Term;
@@ -127,6 +128,15 @@ pub struct Supervisor {
     /// When a rejoin may be tried again, and how often it has failed.
     rejoin_after: Option<Moment>,
     rejoin_failures: u32,
+    /// The term of the last plan.
+    plan_term: Option<Term>,
+    /// When this daemon stopped the server to hand the service over, unless it is known why it must stay down.
+    stopped_at: Option<Moment>,
+    /// Whether the server is being started.
+    starting: bool,
+    /// Until when a restart here may take, and when the last one began.
+    restart_until: Option<Moment>,
+    restarted_at: Option<Moment>,
 }
 
 impl Supervisor {
@@ -162,6 +172,11 @@ impl Supervisor {
             explain_due: None,
             rejoin_after: None,
             rejoin_failures: 0,
+            plan_term: None,
+            stopped_at: None,
+            starting: false,
+            restart_until: None,
+            restarted_at: None,
         }
     }
 
@@ -207,7 +222,10 @@ impl Supervisor {
             (Some(since), Some(after), Phase::Serving) => Some(since + after),
             _ => None,
         };
-        [round, self.timer, isolation, self.heartbeat_due()].into_iter().flatten().min()
+        [round, self.timer, isolation, self.heartbeat_due(), self.lease_end(), self.restart_until]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Takes one input; the orders that follow are drained with [`Self::next_order`].
@@ -248,6 +266,7 @@ impl Supervisor {
             Input::VipProbed { round, mac } => self.vip_probed(now, round, mac),
             Input::PlanDone(result) => self.plan_done(now, result),
             Input::Rejoined(result) => self.rejoined(now, result),
+            Input::Started(result) => self.started(now, result),
             Input::Fenced { node, result } => self.fence_ended(now, node, result),
             Input::Link { up } => self.link(now, up),
             Input::Resign => self.resign(),
@@ -284,12 +303,13 @@ impl Supervisor {
         self.look_for_pause();
         match self.phase {
             Phase::Promoting | Phase::TakingUp | Phase::Releasing | Phase::Rejoining => {}
+            Phase::Restarting => self.back(now, &local),
             // Maintenance: the server may be stopped and started, the address stays.
             Phase::Serving if self.paused.is_some() => {}
             Phase::Serving => match local {
                 Local::Primary(_) | Local::Starting { .. } => {}
                 Local::Standby(_) => self.give_up("PostgreSQL restarted as a standby".to_owned()),
-                Local::Down { why } => self.give_up(format!("PostgreSQL is gone: {why}")),
+                Local::Down { why } => self.crashed(now, format!("PostgreSQL is gone: {why}")),
                 Local::Hung { why } => self.give_up(format!("PostgreSQL doesn't answer: {why}")),
             },
             _ => {
@@ -517,13 +537,15 @@ impl Supervisor {
                     ),
                     farewell: false,
                 },
-                true,
+                Stop::InTime,
             );
         }
         if self.timer.is_some_and(|at| now >= at) {
             self.timer = None;
             self.retry(now);
         }
+        self.watch_lease(now);
+        self.watch_restart(now);
         self.beat(now);
     }
 

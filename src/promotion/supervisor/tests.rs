@@ -4,6 +4,7 @@ use super::*;
 use crate::pg::epoch::PromotionId;
 use crate::pg::gates::{Availability, LastKnown, PeerAnswer, PeerServer, Policy};
 use crate::pg::lsn::{Lsn, SystemId, Timeline};
+use crate::promotion::rules::{Promise, PromiseState, Register};
 
 const NODE1: &str = "192.18.12.21";
 
@@ -36,7 +37,7 @@ fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
         last_heard: None,
         restore_command: Some(false),
         configuration: None,
-        register: crate::promotion::rules::Register::default(),
+        register: Register::default(),
         attached: true,
         paused: None,
     }
@@ -70,7 +71,11 @@ struct Node2 {
 
 impl Node2 {
     fn new(availability: Availability) -> Self {
-        let config = Config {
+        Self::with(availability, |_| {})
+    }
+
+    fn with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config {
             node: "node2".to_owned(),
             electable: true,
             peers: vec![("node1".to_owned(), NODE1.parse().unwrap())],
@@ -81,7 +86,9 @@ impl Node2 {
             votes: None,
             rejoin: Rejoin::Manual,
             fences: false,
+            on_crash: OnCrash::Failover,
         };
+        adjust(&mut config);
         Self { supervisor: Supervisor::new(config), orders: vec![], now: ms(1000), round: 0 }
     }
 
@@ -95,7 +102,11 @@ impl Node2 {
     }
 
     fn serving(availability: Availability) -> Self {
-        let mut node = Self::new(availability);
+        Self::serving_with(availability, |_| {})
+    }
+
+    fn serving_with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut node = Self::with(availability, adjust);
         node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
         node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
         node.probe(None);
@@ -134,6 +145,14 @@ impl Node2 {
         self.tell(Input::Timer);
     }
 
+    /// Lets time pass until the others are asked again.
+    fn until_asked(&mut self) {
+        let before = self.round;
+        while self.round == before {
+            self.pass(50);
+        }
+    }
+
     fn did(&self, order: &Order) -> bool {
         self.orders.contains(order)
     }
@@ -151,7 +170,7 @@ fn a_standby_promotes_after_a_farewell_even_where_silence_holds() {
     node.probe(None);
     assert!(!node.promoted(), "not before the router asks");
     node.tell(Input::Ask(Asked::Farewell { from: NODE1.parse().unwrap() }));
-    assert!(node.did(&Order::Promote { term: Term(2) }));
+    assert!(node.did(&Order::Promote { term: Term(2), gone: vec!["node1".to_owned()] }));
     node.tell(Input::PlanDone(PlanResult::Done));
     assert!(node.did(&Order::Grant));
     assert!(node.supervisor.holds_vip());
@@ -189,7 +208,7 @@ fn silence_promotes_where_the_operator_prefers_availability() {
     node.tell(Input::Ask(Asked::Silence));
     assert!(!node.promoted(), "the round's time isn't up yet");
     node.pass(26);
-    assert!(node.did(&Order::Promote { term: Term(2) }));
+    assert!(node.did(&Order::Promote { term: Term(2), gone: Vec::new() }));
 }
 
 #[test]
@@ -275,7 +294,7 @@ fn a_primary_serves_only_when_the_others_know_of_no_newer_one() {
     node.answer(peer(PeerAnswer::Primary(server(2, "node1"))));
     node.probe(None);
     assert!(node.did(&Order::DropVip));
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
     assert!(!node.did(&Order::Grant));
     node.tell(Input::PlanDone(PlanResult::Done));
     assert_eq!(node.supervisor.phase(), Phase::Fenced);
@@ -288,7 +307,7 @@ fn a_standby_of_a_newer_term_fences_a_stale_primary_too() {
     node.tell(Input::Local(Local::Primary(Box::new(view(false, 1, "node2")))));
     node.answer(peer(PeerAnswer::Standby(server(2, "node3"))));
     node.probe(None);
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
 }
 
 #[test]
@@ -333,7 +352,7 @@ fn a_promotion_by_hand_does_not_outweigh_a_newer_primary() {
     node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
     node.answer(peer(PeerAnswer::Primary(server(3, "node1"))));
     node.probe(None);
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
 }
 
 #[test]
@@ -355,7 +374,7 @@ fn a_database_without_an_epoch_gets_its_first() {
 fn a_serving_node_whose_postmaster_dies_says_farewell_after_the_stop() {
     let mut node = Node2::serving(Availability::Hold);
     node.tell(Input::Local(Local::Down { why: "the postmaster ended".to_owned() }));
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
     assert!(!node.did(&Order::Yield { farewell: true }), "not before the stop is proved");
     node.tell(Input::PlanDone(PlanResult::Done));
     assert!(node.did(&Order::Yield { farewell: true }));
@@ -380,7 +399,7 @@ fn oversleeping_drops_the_vip_before_anything_else() {
     assert!(!node.supervisor.holds_vip());
     node.answer(peer(PeerAnswer::Primary(server(3, "node1"))));
     node.probe(None);
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
 }
 
 #[test]
@@ -403,7 +422,7 @@ fn an_isolated_node_stops_before_the_others_go_ahead() {
     node.pass(150);
     assert_eq!(node.supervisor.phase(), Phase::Serving);
     node.pass(60);
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
     node.tell(Input::PlanDone(PlanResult::Done));
     assert!(!node.did(&Order::Yield { farewell: true }), "nobody could hear it");
 }
@@ -412,7 +431,7 @@ fn an_isolated_node_stops_before_the_others_go_ahead() {
 fn resigning_stops_the_server_and_answers_the_operator() {
     let mut node = Node2::serving(Availability::Hold);
     node.tell(Input::Resign);
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
     node.tell(Input::PlanDone(PlanResult::Done));
     assert!(node.did(&Order::Yield { farewell: true }));
     assert!(node.did(&Order::Resigned(Ok(()))));
@@ -429,7 +448,7 @@ fn terminating_waits_for_the_promotion_in_hand_and_then_releases() {
     node.tell(Input::Terminate);
     assert!(!node.did(&Order::Exit));
     node.tell(Input::PlanDone(PlanResult::Done));
-    assert!(node.did(&Order::Release { stop: true }));
+    assert!(node.did(&Order::Release { stop: Stop::InTime }));
     node.tell(Input::PlanDone(PlanResult::Done));
     assert!(node.did(&Order::Yield { farewell: true }));
     assert_eq!(node.orders.last(), Some(&Order::Exit));
@@ -452,4 +471,122 @@ fn a_node_that_is_down_says_who_is_the_primary() {
             .unwrap()
             .contains("make this node a standby of node1: `pgbaton pg rebuild-standby`")
     );
+}
+
+/// A serving node2 of two asynchronous nodes and a witness.
+fn leased() -> Node2 {
+    let mut node = Node2::with(Availability::Hold, |config| {
+        config.peers.push(("witness".to_owned(), "10.0.0.9".parse().unwrap()));
+        config.votes = Some(Votes {
+            electorate: 3,
+            pair: true,
+            heartbeat: Duration::from_millis(500),
+            isolation: Duration::from_secs(5),
+            lease: true,
+        });
+    });
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
+    node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
+    node.answer(witness(None));
+    node.probe(None);
+    node.tell(Input::PlanDone(PlanResult::Done));
+    assert_eq!(node.supervisor.phase(), Phase::Serving);
+    node.orders.clear();
+    node
+}
+
+fn witness(promise: Option<Promise>) -> PeerView {
+    let register = Register { promise, ..Register::default() };
+    PeerView { register, ..PeerView::new("witness", PeerAnswer::Witness) }
+}
+
+#[test]
+fn a_lease_that_nobody_renews_ends_the_service_in_its_time_and_one_voter_renews_it() {
+    let mut node = leased();
+    let begun = node.now;
+    for _ in 0..20 {
+        node.pass(500);
+        node.answer(witness(None));
+    }
+    assert_eq!(node.supervisor.phase(), Phase::Serving);
+    assert!(node.now.since(begun) > Duration::from_secs(9));
+    // Since the last question that was answered: five seconds.
+    node.pass(4400);
+    assert_eq!(node.supervisor.phase(), Phase::Serving, "{:?}", node.orders);
+    node.pass(600);
+    assert_eq!(node.supervisor.phase(), Phase::Releasing);
+    let dropped = node.orders.iter().position(|order| *order == Order::DropVip);
+    let stopped = node.orders.iter().position(|order| *order == Order::Release { stop: Stop::Now });
+    assert!(dropped.is_some() && dropped < stopped, "{:?}", node.orders);
+}
+
+#[test]
+fn a_promise_to_another_node_renews_nothing_and_ends_nothing_before_the_lease() {
+    let mut node = leased();
+    let promise = Promise {
+        term: Term(3),
+        holder: "node1".to_owned(),
+        id: PromotionId::from_random([3; 16]),
+        state: PromiseState::Promised,
+    };
+    for _ in 0..8 {
+        node.pass(500);
+        node.answer(witness(Some(promise.clone())));
+        assert_eq!(node.supervisor.phase(), Phase::Serving);
+        node.pass(100);
+    }
+    node.pass(2000);
+    assert!(node.did(&Order::Release { stop: Stop::Now }), "{:?}", node.orders);
+}
+
+#[test]
+fn a_crash_is_answered_by_a_restart_once_and_a_second_one_by_a_hand_over() {
+    let restart = |config: &mut Config| {
+        config.on_crash = OnCrash::RestartFirst { within: Duration::from_secs(10) };
+    };
+    let down = || Input::Local(Local::Down { why: "SIGKILL".to_owned() });
+    let mut node = Node2::serving_with(Availability::Hold, restart);
+    node.tell(down());
+    assert!(node.did(&Order::DropVip) && node.did(&Order::Start), "{:?}", node.orders);
+    assert_eq!(node.supervisor.phase(), Phase::Restarting);
+    node.tell(Input::Started(Ok(())));
+    node.tell(Input::Local(Local::Standby(Box::new(view(true, 2, "node2")))));
+    node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
+    node.probe(None);
+    assert!(node.did(&Order::Promote { term: Term(3), gone: Vec::new() }), "{:?}", node.orders);
+    node.tell(Input::PlanDone(PlanResult::Done));
+    node.tell(Input::Local(Local::Primary(Box::new(view(false, 3, "node2")))));
+    assert_eq!(node.supervisor.phase(), Phase::Serving);
+    node.orders.clear();
+    node.pass(30_000);
+    node.tell(down());
+    assert!(
+        node.did(&Order::Release { stop: Stop::InTime }) && !node.did(&Order::Start),
+        "{:?}",
+        node.orders
+    );
+    // One that doesn't come back in its time moves the service.
+    let mut node = Node2::serving_with(Availability::Hold, restart);
+    node.tell(down());
+    node.pass(9_900);
+    assert_eq!(node.supervisor.phase(), Phase::Restarting);
+    node.pass(200);
+    assert!(node.did(&Order::Release { stop: Stop::InTime }), "{:?}", node.orders);
+}
+
+#[test]
+fn a_service_that_was_given_up_and_that_nobody_took_is_taken_back_when_the_others_answer() {
+    let mut node = Node2::serving(Availability::Hold);
+    node.tell(Input::Resign);
+    node.tell(Input::PlanDone(PlanResult::Done));
+    node.tell(Input::Local(Local::Down { why: "stopped".to_owned() }));
+    assert_eq!(node.supervisor.phase(), Phase::Down);
+    for _ in 0..3 {
+        node.until_asked();
+        node.answer(silent());
+    }
+    assert!(!node.did(&Order::Start), "the other node may serve: it doesn't answer");
+    node.until_asked();
+    node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
+    assert!(node.did(&Order::Start), "{:?}", node.orders);
 }

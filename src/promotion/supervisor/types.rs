@@ -33,6 +33,8 @@ pub struct Config {
     pub rejoin: Rejoin,
     /// Whether a silent node can be fenced.
     pub fences: bool,
+    /// What follows when the server of a serving node dies.
+    pub on_crash: OnCrash,
 }
 
 /// How a cluster votes.
@@ -46,6 +48,21 @@ pub struct Votes {
     pub heartbeat: Duration,
     /// How long it goes on without the answer of a majority.
     pub isolation: Duration,
+    /// Whether that is a lease: nobody's acknowledgement holds the primary back, and whoever replaces it waits for the
+    /// end of this time.
+    pub lease: bool,
+}
+
+/// What follows when the server of a serving node dies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCrash {
+    /// Another node takes over.
+    Failover,
+    /// It is started again here first, and another node takes over when it doesn't serve within this time.
+    RestartFirst {
+        /// How long it may be away.
+        within: Duration,
+    },
 }
 
 /// What becomes of a node whose data is of an older term.
@@ -145,6 +162,8 @@ pub enum Input {
     },
     /// The rejoin ended: what it came to, or why it failed.
     Rejoined(Result<String, String>),
+    /// The start of the server as a standby ended; why it failed.
+    Started(Result<(), String>),
     /// The carrier of the VRRP interface changed.
     Link {
         /// Whether there is a carrier.
@@ -190,6 +209,8 @@ pub enum Order {
     Promote {
         /// The term of the promotion.
         term: Term,
+        /// Who is known to have stopped.
+        gone: Vec<String>,
     },
     /// Run the serve plan; `adopt` gives a database without an epoch its first.
     Serve {
@@ -231,10 +252,12 @@ pub enum Order {
         /// The primary.
         primary: String,
     },
+    /// Start the server as a standby, its data as it is.
+    Start,
     /// Run the release plan.
     Release {
-        /// Whether the server is stopped too.
-        stop: bool,
+        /// Whether the server is stopped too, and how.
+        stop: Stop,
     },
     /// Remove the virtual IPs now, on the loop's own thread, before anything else.
     DropVip,
@@ -255,6 +278,15 @@ pub enum Order {
     Exit,
 }
 
+/// What a release does to the server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It stops, in the time that the configuration gives it.
+    InTime,
+    /// It stops now: its lease runs out.
+    Now,
+}
+
 /// Where the node stands, as `vrrp status` shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -273,6 +305,8 @@ pub enum Phase {
     TakingUp,
     /// The service is here.
     Serving,
+    /// The server died and is being started again; no virtual IP meanwhile.
+    Restarting,
     /// The release plan runs.
     Releasing,
     /// The server is a primary that can't know whether it is the newest: no virtual IP.

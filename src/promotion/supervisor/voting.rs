@@ -4,7 +4,7 @@
 //! None of this makes a commit safe: that the votes do. It is what makes an isolated primary let go of the virtual
 //! IP, and a voter find its way back.
 
-use super::{Local, Order, Phase, Purpose, Supervisor, types::Rejoin};
+use super::{After, Local, Order, Phase, Purpose, Stop, Supervisor, types::Rejoin};
 use crate::pg::gates::{LocalView, PeerAnswer, PeerView};
 use crate::promotion::event::{Event, EventKind};
 use crate::promotion::rules::PromiseState;
@@ -22,11 +22,41 @@ impl Supervisor {
     }
 
     /// Starts the heartbeats of a node that has begun to serve.
-    pub(super) fn begin_heartbeats(&mut self, now: Moment) {
+    ///
+    /// A promotion's promises bar everybody else until its term is confirmed, so that its lease begins here; a primary
+    /// that was found running has its lease from the question that it was confirmed by.
+    pub(super) fn begin_heartbeats(&mut self, now: Moment, promoted: bool) {
         if let Some(votes) = &self.config.votes {
-            self.heartbeat = Some(now + votes.heartbeat);
-            self.majority_at = Some(now);
+            self.heartbeat = Some(if votes.lease { now } else { now + votes.heartbeat });
+            if promoted || !votes.lease {
+                self.majority_at = Some(now);
+            }
         }
+    }
+
+    /// Returns when the lease of a serving primary ends.
+    pub(super) fn lease_end(&self) -> Option<Moment> {
+        let votes = self.config.votes.as_ref().filter(|votes| votes.lease)?;
+        let since = self.majority_at?;
+        (self.phase == Phase::Serving && self.paused.is_none()).then(|| since + votes.isolation)
+    }
+
+    /// Stops a primary whose lease has run out.
+    pub(super) fn watch_lease(&mut self, now: Moment) {
+        if self.lease_end().is_some_and(|end| now >= end) {
+            let since = self.majority_at.map_or(Duration::ZERO, |at| now.since(at));
+            self.lose_lease(format!(
+                "no majority of the voters has renewed this primary's lease for {} ms",
+                since.as_millis()
+            ));
+        }
+    }
+
+    /// Lets go of the address and stops the server, at once.
+    pub(super) fn lose_lease(&mut self, why: String) {
+        self.note(Event::new(EventKind::ProbeFailed, why.clone()));
+        self.orders.push_back(Order::DropVip);
+        self.release(After::Down { why, farewell: false }, Stop::Now);
     }
 
     /// Asks the other voters, when it is time.
@@ -43,32 +73,30 @@ impl Supervisor {
     }
 
     /// Judges what the others said at a heartbeat (rule 8).
-    pub(super) fn judge_heartbeat(&mut self, now: Moment, peers: &[PeerView]) {
+    pub(super) fn judge_heartbeat(&mut self, now: Moment, asked: Moment, peers: &[PeerView]) {
         let Some(votes) = self.config.votes.clone() else { return };
         let (Phase::Serving, Some(Local::Primary(view))) = (self.phase, self.local.clone()) else { return };
         let term = view.term.unwrap_or_default();
-        match ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate) {
+        match ruling::rule_by_votes(&self.config.node, &view, peers, votes.electorate, votes.lease) {
             Ruling::Fence { why } => {
                 self.fence(why);
                 return;
             }
-            Ruling::Serve { .. } => self.majority_at = Some(now),
+            // A lease counts from the question: the answer may be late.
+            Ruling::Serve { .. } => self.majority_at = Some(if votes.lease { asked } else { now }),
             Ruling::Hold { why, .. } => {
                 let alone = self.majority_at.map_or(Duration::ZERO, |at| now.since(at));
                 // Of two nodes the silent one may as well be dead: nothing is acknowledged without it, and writes go on
                 // when it is back.
-                if alone >= votes.isolation && votes.electorate > 2 && self.paused.is_none() {
+                if alone >= votes.isolation && votes.electorate > 2 && !votes.lease && self.paused.is_none() {
                     self.note(Event::new(
                         EventKind::ProbeFailed,
                         format!("isolated for {} ms: {why}", alone.as_millis()),
                     ));
                     self.orders.push_back(Order::DropVip);
                     self.release(
-                        super::After::Down {
-                            why: format!("this primary was isolated: {why}"),
-                            farewell: false,
-                        },
-                        true,
+                        After::Down { why: format!("this primary was isolated: {why}"), farewell: false },
+                        Stop::InTime,
                     );
                     return;
                 }

@@ -1,6 +1,6 @@
 //! The tables that few need: further virtual routers, and the daemon as a process. Pure data.
 
-use super::{Default, Form, Key, Section, notify, track};
+use super::{Default, Form, Key, Section, auth, notify, track};
 
 /// A further virtual router, which only elects and moves its addresses.
 pub(super) const INSTANCE: Section = Section {
@@ -133,6 +133,9 @@ pub(super) const INSTANCE: Section = Section {
             doc: "The password of version 2, at most 8 characters. It travels in clear text: it tells \
                   misconfigured routers apart and keeps nobody out.",
         },
+        auth::KEYS,
+        auth::MODE,
+        auth::WINDOW,
         Key {
             name: "down_timer_adverts",
             form: Form::Integer(1, 100),
@@ -200,6 +203,22 @@ pub(super) const INSTANCE: Section = Section {
             example: "\"3s\"",
             doc: "As in [[vip]]: how long the kernel keeps an address that a hung or killed daemon no \
                   longer renews.",
+        },
+        Key {
+            name: "label",
+            form: Form::Text,
+            default: Default::Found("no label"),
+            example: "\"eth1:web\"",
+            doc: "The label of the IPv4 addresses as ip(8) shows it, at most 15 characters.",
+        },
+        Key {
+            name: "scope",
+            form: Form::Word(&["global", "link", "host"]),
+            default: Default::Value("\"global\""),
+            example: "\"global\"",
+            doc: "How far the IPv4 addresses are known, as ip(8) has it: the kernel doesn't choose one of scope link as the \
+                  source of what leaves the network, and refuses one that differs from that of another address of the same \
+                  network. For IPv6 the address itself says it.",
         },
         Key {
             name: "on_address_loss",

@@ -73,6 +73,22 @@ pub(super) const SECTION: Section = Section {
             doc: "How long a fast stop may take before an immediate one, and that before SIGKILL.",
         },
         Key {
+            name: "on_crash",
+            form: Form::Word(&["failover", "restart-first"]),
+            default: Default::Value("\"failover\""),
+            example: "\"restart-first\"",
+            doc: "What follows when the server of the node that serves dies by itself. With \"failover\" another node takes \
+                  over at once. With \"restart-first\" it is started here again and promoted anew, and another node takes \
+                  over when it doesn't serve within restart_timeout, or dies again within a minute.",
+        },
+        Key {
+            name: "restart_timeout",
+            form: Form::Duration,
+            default: Default::Value("\"10s\""),
+            example: "\"10s\"",
+            doc: "With on_crash = \"restart-first\": how long the service may be away for it.",
+        },
+        Key {
             name: "promote_timeout",
             form: Form::Duration,
             default: Default::Value("\"30s\""),

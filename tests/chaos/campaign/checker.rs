@@ -60,6 +60,9 @@ pub struct Promise {
     pub vip: Duration,
 }
 
+/// How long a server may take for a row that its client has given up.
+const STILL_AT_IT: Duration = Duration::from_secs(3);
+
 /// Something that must not happen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
@@ -180,7 +183,10 @@ fn rows(
                         violations.push(Violation::FoundAgain { row: id, acknowledged: false });
                     }
                 }
-                Outcome::Unknown | Outcome::Warned if row.sent < records.settled => {
+                // A server may still be at it that was slow or frozen a moment ago.
+                Outcome::Unknown | Outcome::Warned
+                    if row.sent < records.settled && records.until.since(row.sent) > STILL_AT_IT =>
+                {
                     memory.absent.insert(id);
                 }
                 _ => {}

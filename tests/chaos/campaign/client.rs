@@ -192,6 +192,8 @@ impl Work {
             .ok()?;
         stream.set_nodelay(true).ok()?;
         stream.set_read_timeout(Some(SLICE)).ok()?;
+        // A row that is given up goes with its connection: the kernel must not deliver it later.
+        socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok()?;
         stream.write_all(&sql::startup("postgres", "postgres", &self.name)).ok()?;
         let mut talk = Talk { stream, input: Vec::new() };
         match self.hear(&mut talk, &mut Heard::default(), State::Hung) {
