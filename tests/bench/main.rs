@@ -2,7 +2,7 @@
 //!
 //! Everything is printed as stage times, or as a ratio to a floor or a peer that is measured in the same run;
 //! nothing is asserted. `cargo bench -- --rounds 10` takes more rounds, `--seconds 10` shorter windows, and `failover`,
-//! `engine` or `process` one part.
+//! `engine` or `process` one part, `engine memory costs` some rows of it.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -51,7 +51,7 @@ fn main() {
         memory();
     }
     if wanted("engine") {
-        engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"));
+        engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"), &words);
     }
     if wanted("failover") {
         failovers(rounds);
