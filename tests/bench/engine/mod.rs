@@ -40,7 +40,7 @@ pub(crate) fn run(seconds: u64, words: &[String]) {
         version.lines().next().unwrap_or("keepalived")
     );
     let chosen = |group: &&str| words.iter().any(|word| word == *group);
-    let all = !GROUPS.iter().any(|group| chosen(&group));
+    let all = !GROUPS.iter().any(&chosen);
     for group in GROUPS.iter().filter(|group| all || chosen(group)) {
         match *group {
             "takeovers" => takeovers(),
