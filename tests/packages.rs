@@ -80,11 +80,14 @@ fn a_start_of_postgresql_after_boot_is_a_standbys_in_the_configured_folder() {
     let written =
         pgbaton(&["--config", config.to_str().unwrap(), "generate", "systemd", folder.0.to_str().unwrap()]);
     assert!(written.status.success());
-    let text = std::fs::read_to_string(folder.0.join("postgresql.service.d/pgbaton.conf")).unwrap();
+    let text = std::fs::read_to_string(folder.0.join("postgresql@15-main.service.d/pgbaton.conf")).unwrap();
     let configured = std::fs::read_to_string(config).unwrap();
     let data = configured.lines().rev().find_map(|line| line.strip_prefix("data_directory = \"")).unwrap();
     let data = data.split('"').next().unwrap();
     assert!(text.contains(&format!("ExecStartPre=/usr/bin/touch {data}/standby.signal\n")), "{text}");
+    // The rule for polkit is JavaScript; what it must not do is let anything else be started.
+    let rule = std::fs::read_to_string(folder.0.join("polkit-1/rules.d/pgbaton.rules")).unwrap();
+    assert!(rule.contains("subject.user == \"postgres\"") && rule.contains("manage-units"), "{rule}");
 }
 
 #[test]

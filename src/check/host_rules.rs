@@ -2,15 +2,22 @@
 
 use super::finding::{Finding, Findings, Fix, Level};
 use super::host::HostFacts;
+use super::server::ServerSeen;
 use crate::settings::{NodeRole, Settings};
 use serde_json::Value;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Looks at this machine.
-pub(super) fn host(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
+pub(super) fn host(
+    findings: &mut Findings,
+    settings: &Settings,
+    host: &HostFacts,
+    server: Option<&ServerSeen>,
+) {
     interface(findings, settings, host);
     duplicates(findings, settings, host);
     kernel(findings, settings, host);
+    nonlocal_bind(findings, settings, host, server);
     vrrp(findings, settings, host);
     firewall(findings, settings, host);
     services(findings, host);
@@ -172,6 +179,51 @@ fn kernel(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
     );
 }
 
+/// Whether a standby's server can listen on the virtual IP before it has it.
+fn nonlocal_bind(
+    findings: &mut Findings,
+    settings: &Settings,
+    host: &HostFacts,
+    server: Option<&ServerSeen>,
+) {
+    let Some(listen) = server.and_then(|server| server.text("listen_addresses")) else { return };
+    if host.node.role != NodeRole::Data {
+        return;
+    }
+    let named: Vec<IpAddr> = listen.split(',').filter_map(|one| one.trim().parse().ok()).collect();
+    let value =
+        |name: &str| host.kernel.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+    let refused: Vec<IpAddr> = settings
+        .vips
+        .iter()
+        .map(|vip| vip.address.address())
+        .filter(|vip| {
+            let any: IpAddr =
+                if vip.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+            let family = if vip.is_ipv4() { "ipv4" } else { "ipv6" };
+            named.contains(vip)
+                && !named.contains(&any)
+                && value(&format!("net.{family}.ip_nonlocal_bind")) != Some("1")
+        })
+        .collect();
+    findings.check(
+        "ip-nonlocal-bind",
+        Some(&host.node.name),
+        refused.first().map(|vip| {
+            let family = if vip.is_ipv4() { "ipv4" } else { "ipv6" };
+            Finding::new(
+                "",
+                Level::Error,
+                format!("listen_addresses names the virtual IP {vip}, and net.{family}.ip_nonlocal_bind is 0"),
+            )
+            .why("a server that was started while the address was elsewhere doesn't listen on it: after a failover clients are refused")
+            .mend(format!(
+                "sysctl -w net.{family}.ip_nonlocal_bind=1 (and in /etc/sysctl.d), then restart PostgreSQL; or listen_addresses = '*'"
+            ))
+        }),
+    );
+}
+
 /// Whether the daemon runs and hears the others.
 fn vrrp(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
     let name = Some(host.node.name.as_str());
@@ -208,7 +260,17 @@ fn vrrp(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
         ),
         _ => None,
     };
-    findings.check("vrrp-heard", name, finding);
+    if state == "ACTIVE" && heard == 0 {
+        // A Backup is silent: from here nobody can tell a quiet network from one that lets nothing through.
+        findings.skip(
+            "vrrp-heard",
+            name,
+            "it is Active, and no other node has sent an advert since its daemon was started; whether theirs \
+             arrive here shows when one of them is Active: pgbaton cluster switchover",
+        );
+    } else {
+        findings.check("vrrp-heard", name, finding);
+    }
     let active = text("/vrrp/active_node").unwrap_or_default();
     let stranger = active.parse::<IpAddr>().is_ok();
     let foreign = count("discarded_unknown_peer")

@@ -16,7 +16,7 @@ pub mod server;
 mod server_rules;
 mod standby_names;
 
-pub use finding::{Finding, Findings, Fix, Level, Skipped};
+pub use finding::{Finding, Findings, Fix, Level, Passed, Skipped};
 pub use standby_names::{StandbyNames, parse as parse_standby_names};
 
 use crate::settings::{Node, Settings};
@@ -27,6 +27,7 @@ use server::{NodeSeen, ServerSeen};
 pub fn judge(settings: &Settings, nodes: &[NodeSeen], host: Option<&HostFacts>) -> Findings {
     let mut findings = Findings::default();
     let primary = sole_primary(nodes);
+    let me = settings.me().ok().map(|me| me.name.as_str());
     for (node, seen) in settings.nodes.iter().zip(nodes) {
         match &seen.server {
             Ok(server) => {
@@ -36,11 +37,14 @@ pub fn judge(settings: &Settings, nodes: &[NodeSeen], host: Option<&HostFacts>) 
             }
             Err(why) => findings.skip("server", Some(&node.name), format!("it can't be asked: {why}")),
         }
-        node_rules::replication_connection(&mut findings, node, seen);
+        node_rules::replication_connection(&mut findings, me, node, seen);
     }
     node_rules::together(&mut findings, settings, nodes);
     match host {
-        Some(host) => host_rules::host(&mut findings, settings, host),
+        Some(host) => {
+            let mine = settings.me.and_then(|position| nodes.get(position)?.server.as_ref().ok());
+            host_rules::host(&mut findings, settings, host, mine);
+        }
         None => {
             findings.skip("host", None, "this machine isn't one of the nodes: run it on each of them too");
         }

@@ -260,15 +260,20 @@ fn upstream(findings: &mut Findings, settings: &Settings, node: &Node, text: &st
     );
 }
 
-/// Whether a replication connection from this machine gets in.
-pub(super) fn replication_connection(findings: &mut Findings, node: &Node, seen: &NodeSeen) {
+/// Whether a replication connection from this machine, which is node `me`, gets in.
+pub(super) fn replication_connection(
+    findings: &mut Findings,
+    me: Option<&str>,
+    node: &Node,
+    seen: &NodeSeen,
+) {
     let Some(replication) = &seen.replication else { return };
     findings.check(
         "replication-connection",
-        Some(&node.name),
+        me,
         replication.as_ref().err().map(|why| {
-            Finding::new("", Level::Error, format!("this machine can't replicate from it: {why}"))
-                .why("it couldn't be rebuilt from there, nor fetch a history file")
+            Finding::new("", Level::Error, format!("it can't replicate from {}: {why}", node.name))
+                .why("it couldn't follow that node after a failover, nor be rebuilt from it, nor fetch a history file")
                 .mend(format!(
                     "a line \"host replication\" in pg_hba.conf on {}, and a line in ~/.pgpass here?",
                     node.name

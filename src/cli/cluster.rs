@@ -47,7 +47,8 @@ pub enum ClusterCommand {
     /// Asks every server for its settings, slots and `pg_hba.conf`, and what the role may do there; looks at this
     /// machine's interface, firewall, kernel parameters, services, files and its way to the others. Each finding
     /// says what, why it matters, and the command that mends it; what couldn't be checked is listed too. What
-    /// concerns a machine is seen on that machine only: run it on each node.
+    /// concerns a machine is seen on that machine only: with --peers the others are asked over SSH to look at
+    /// themselves; without it, run it on each node.
     ///
     /// The exit status is 0 when nothing worse than a note was found, else 1; with --fix it is 4 when some was
     /// mended and something is left.
@@ -115,6 +116,10 @@ pub struct ClusterCheck {
     /// Mend what is safe to mend: settings by ALTER SYSTEM, the mode of a password file
     #[arg(long)]
     pub fix: bool,
+
+    /// Have the other nodes look at their own machines too, over SSH
+    #[arg(long)]
+    pub peers: bool,
 
     /// Give up on a node that hasn't answered after this time
     #[arg(

@@ -175,6 +175,8 @@ pub(super) const CLUSTER_CHECK: &str = "\
 Examples:
   Check the cluster and this machine
     pgbaton cluster check
+  Check the cluster and every machine
+    pgbaton cluster check --peers
   Show the checks that passed too
     pgbaton cluster check --verbose
   Mend what is safe to mend

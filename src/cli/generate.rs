@@ -27,8 +27,10 @@ pub enum GenerateCommand {
     /// Print the unit of the daemon, or write all files for systemd into a folder
     ///
     /// Into a folder it writes pgbaton.service, additions to the units of PostgreSQL and keepalived (a start after
-    /// boot is always a standby's; hooks outlive keepalived), and a file for tmpfiles.d. They belong into
-    /// /etc/systemd/system and /etc/tmpfiles.d. The data directory is that of the configuration, if there is one.
+    /// boot is always a standby's; hooks outlive keepalived), a file for tmpfiles.d, and a rule for polkit that lets
+    /// the daemon start PostgreSQL by its unit. They belong into /etc/systemd/system, /etc/tmpfiles.d and
+    /// /etc/polkit-1/rules.d. The data directory, and from it the unit of PostgreSQL, is that of the configuration,
+    /// if there is one.
     #[command(after_long_help = examples::GENERATE_SYSTEMD)]
     Systemd(Systemd),
     /// Write examples for Prometheus, Grafana, Nagios and cron into a folder

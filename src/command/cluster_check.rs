@@ -1,5 +1,7 @@
 //! `pgbaton cluster check`: what would make a failover, a rebuild or a hand-over fail; `--fix` mends what is safe.
 
+mod peers;
+
 use super::cluster_status::Collector;
 use crate::check::finding::{Finding, Fix, Fixed, Level};
 use crate::check::{Findings, host, judge, server};
@@ -45,8 +47,10 @@ pub(super) fn run(globals: &Globals, args: &ClusterCheck, out: &Out) -> Result<(
         findings
             .add(None, Finding::new("configuration", Level::Note, warning).mend("pgbaton vrrp check-config"));
     }
+    let mut changed = args.fix.then(|| mend(&mut findings, &settings, args.timeout));
+    let elsewhere = peers::look(&mut findings, &settings, args);
+    changed = changed.map(|changed| changed || elsewhere);
     findings.sort();
-    let changed = args.fix.then(|| mend(&mut findings, &settings, args.timeout));
     let at = view.at.as_str();
     if out.is_json() {
         out.json(&document(&findings, &settings, at, changed))?;
@@ -119,11 +123,6 @@ fn apply(fix: &Fix, node: Option<&str>, settings: &Settings, timeout: Duration) 
 }
 
 fn document(findings: &Findings, settings: &Settings, at: &str, changed: Option<bool>) -> serde_json::Value {
-    let passed: Vec<serde_json::Value> = findings
-        .passed
-        .iter()
-        .map(|(check, node)| serde_json::json!({ "check": check, "node": node }))
-        .collect();
     serde_json::json!({
         "schema": 1,
         "cluster": settings.cluster.name,
@@ -136,7 +135,7 @@ fn document(findings: &Findings, settings: &Settings, at: &str, changed: Option<
         "notes": findings.count(Level::Note),
         "findings": findings.found,
         "skipped": findings.skipped,
-        "passed": passed,
+        "passed": findings.passed,
     })
 }
 
@@ -189,9 +188,9 @@ fn render(findings: &Findings, settings: &Settings, nodes: usize, out: &Out) -> 
     }
     if out.is_verbose() {
         text.push('\n');
-        for (check, node) in &findings.passed {
-            let who = node.as_deref().map_or_else(String::new, |node| format!("{node}: "));
-            field(&mut text, "passed", Tone::Good, &format!("{who}{check}"), 0, (paint, width));
+        for passed in &findings.passed {
+            let who = passed.node.as_deref().map_or_else(String::new, |node| format!("{node}: "));
+            field(&mut text, "passed", Tone::Good, &format!("{who}{}", passed.check), 0, (paint, width));
         }
     }
     text

@@ -125,31 +125,65 @@ fn is_significant(kind: &str) -> bool {
         && is_trigger(kind)
 }
 
+/// The entries of one incident, by their times.
+struct Group {
+    begin: i64,
+    end: i64,
+    /// Whether there is anything in it that is worth telling.
+    significant: bool,
+    /// Who serves since the last entry that says so.
+    serving: Option<String>,
+}
+
+impl Group {
+    /// Whether an entry begins something new: the node that has come to serve in this group is in trouble itself.
+    fn is_over(&self, entry: &Entry) -> bool {
+        let trouble = matches!(
+            entry.kind.as_str(),
+            "resigned" | "postmaster-gone" | "probe-failed" | "overslept" | "fenced" | "farewell-sent"
+        );
+        trouble && self.serving.as_ref() == Some(&entry.node)
+    }
+}
+
 /// Finds the incidents in the records of any number of nodes, the oldest first.
 pub fn incidents(entries: Vec<Entry>) -> Vec<Incident> {
     let entries = merge(entries);
-    let mut groups: Vec<(i64, i64, bool)> = Vec::new();
+    let mut groups: Vec<Group> = Vec::new();
     for entry in entries.iter().filter(|entry| is_trigger(&entry.kind)) {
         let at = entry.micros();
-        let significant = is_significant(&entry.kind);
         match groups.last_mut() {
-            Some((_, end, any)) if at.saturating_sub(*end) <= GAP_MICROS => {
-                *end = at;
-                *any |= significant;
+            Some(group) if at.saturating_sub(group.end) <= GAP_MICROS && !group.is_over(entry) => {
+                group.end = at;
+                group.significant |= is_significant(&entry.kind);
+                if entry.kind == "serving" {
+                    group.serving = Some(entry.node.clone());
+                }
             }
-            _ => groups.push((at, at, significant)),
+            _ => groups.push(Group {
+                begin: at,
+                end: at,
+                significant: is_significant(&entry.kind),
+                serving: (entry.kind == "serving").then(|| entry.node.clone()),
+            }),
         }
     }
     let mut serving = None;
     let mut found = Vec::new();
-    for (begin, end, _) in groups.into_iter().filter(|(.., significant)| *significant) {
-        let from = begin.saturating_sub(BEFORE_MICROS);
-        let inside: Vec<Entry> = entries
-            .iter()
-            .filter(|entry| (from..=end.saturating_add(1_000_000)).contains(&entry.micros()))
-            .cloned()
-            .collect();
-        let incident = incident(begin, inside, serving.as_deref());
+    for (position, group) in groups.iter().enumerate().filter(|(_, group)| group.significant) {
+        // What is shown around an incident is never of its neighbours.
+        let before =
+            position.checked_sub(1).and_then(|before| groups.get(before)).map_or(i64::MIN, |it| it.end);
+        let after = groups.get(position.saturating_add(1)).map_or(i64::MAX, |it| it.begin);
+        let from = group.begin.saturating_sub(BEFORE_MICROS).max(before.saturating_add(1));
+        let until = group.end.saturating_add(1_000_000).min(after.saturating_sub(1)).max(group.end);
+        let inside: Vec<Entry> =
+            entries.iter().filter(|entry| (from..=until).contains(&entry.micros())).cloned().collect();
+        let mut incident = incident(group.begin, inside, serving.as_deref());
+        let same = found.iter().filter(|other: &&Incident| other.id.starts_with(&incident.id)).count();
+        if same > 0 {
+            incident.id = format!("{}-{}", incident.id, same.saturating_add(1));
+        }
         serving = incident.to.clone().or(serving);
         found.push(incident);
     }
@@ -278,6 +312,29 @@ pub(crate) mod tests {
         assert_eq!(failover.lsn.as_deref(), Some("0/5000000"));
         assert_eq!(failover.reason.as_deref(), Some("go: silence is enough here"));
         assert_eq!(failover.id, "20260102T050140Z");
+    }
+
+    #[test]
+    fn a_node_that_has_just_come_to_serve_and_hands_over_again_makes_a_second_incident() {
+        let mut entries = vec![
+            entry("node1", 1_000, "decision", "serving", &[]),
+            entry("node1", 1_050, "serving", "serving", &[("term", json!(1))]),
+            entry("node1", 2_000, "resigned", "asked to", &[]),
+            entry("node1", 2_100, "farewell-sent", "", &[]),
+            entry("node2", 2_101, "farewell-heard", "", &[]),
+            entry("node2", 2_150, "step-done", "promote", &[("step", json!("promote")), ("term", json!(2))]),
+            entry("node2", 2_200, "serving", "serving", &[("term", json!(2))]),
+        ];
+        let told = |entries: &[Entry]| -> Vec<_> {
+            let found = incidents(entries.to_vec());
+            found.iter().map(|it| (it.outcome, it.from.clone(), it.to.clone(), it.entries.len())).collect()
+        };
+        let (node1, node2) = (Some("node1".to_owned()), Some("node2".to_owned()));
+        let wanted = [(Outcome::TookUp, None, node1.clone(), 2), (Outcome::HandOver, node1, node2, 5)];
+        assert_eq!(told(&entries), wanted);
+        // What the old primary goes through afterwards belongs to the same one.
+        entries.push(entry("node1", 2_300, "postmaster-gone", "", &[]));
+        assert_eq!(told(&entries).len(), 2);
     }
 
     #[test]

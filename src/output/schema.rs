@@ -113,7 +113,10 @@ pub const CHECK: Document = Document {
         ("schema", "Number: 1."),
         ("cluster", "Text: the name of the cluster."),
         ("at", "Time: when the nodes were asked."),
-        ("asked_from", "Text: the node that asked; what concerns a machine is known of this one only."),
+        (
+            "asked_from",
+            "Text: the node that asked; what concerns a machine is known of this one only, without --peers.",
+        ),
         ("ok", "Boolean: nothing worse than a note is left. The exit status is 0 then."),
         ("changed", "Boolean: --fix changed something."),
         ("errors", "Number: findings of the level error."),

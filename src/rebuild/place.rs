@@ -155,6 +155,23 @@ pub fn wal_elsewhere(data: &Path) -> Option<PathBuf> {
     fs::read_link(data.join("pg_wal")).ok()
 }
 
+/// Removes the lock files of sockets that came along from a server whose sockets are in its data directory: they name
+/// a process of that server, and a start would look for it here.
+pub fn remove_socket_locks(data: &Path) -> Result<()> {
+    let failed = |error: io::Error| files::os_error(&error, format!("can't read {}", data.display()));
+    for entry in fs::read_dir(data).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with(".s.PGSQL.") && name.ends_with(".lock") {
+            let path = entry.path();
+            fs::remove_file(&path)
+                .map_err(|error| files::os_error(&error, format!("can't remove {}", path.display())))?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes a folder with everything in it; absent is fine.
 pub fn remove(path: &Path) -> Result<()> {
     // A program that dies with us may still be writing its last file.

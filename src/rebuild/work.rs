@@ -304,6 +304,7 @@ impl Work {
             return Err(self.impossible(why, &ended));
         }
         self.directory()?.write_standby_signal()?;
+        place::remove_socket_locks(self.place.data())?;
         self.phase(Phase::Rewound)?;
         Ok((true, Some(last_line(&ended.said))))
     }
@@ -381,6 +382,7 @@ impl Work {
                 place::relink(&main.new.join(link), &one.place, &self.place)?;
             }
         }
+        place::remove_socket_locks(&main.new)?;
         kept::restore_configuration(&self.place, &self.journal.kept, &main.new)?;
         self.write_settings(&main.new, deadline)?;
         let signal = main.new.join("standby.signal");

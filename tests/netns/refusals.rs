@@ -168,10 +168,10 @@ fn a_configuration_with_a_mistake_is_refused_with_its_line() {
         &["pg", "promote"],
         &["vrrp", "status"],
     ] {
-        site.refuses(Who::Root, verb, 78, &["pgbaton.toml:15:1", "availabilty"]);
+        site.refuses(Who::Root, verb, 78, &["pgbaton.toml:16:1", "availabilty"]);
     }
     let site = Site::new(&SETTINGS.replace("10.77.0.2", "10.77.0.1"));
-    site.refuses(Who::Root, &["vrrp", "run"], 78, &["pgbaton.toml:10:11", "node1", "node2"]);
+    site.refuses(Who::Root, &["vrrp", "run"], 78, &["pgbaton.toml:11:11", "node1", "node2"]);
 }
 
 #[test]

@@ -142,10 +142,13 @@ fn check(postgres: &PostgresSettings) -> String {
         |folder| folder.join("pg_isready").display().to_string(),
     );
     format!(
-        "vrrp_script pgbaton_postgres {{\n    script \"{program} -q -t 1 -h {} -p {}\"\n    interval 1\n    timeout 2\n    \
+        "vrrp_script pgbaton_postgres {{\n    script \"{program} -q -t 1 -h {} -p {} -U {} -d {}\"\n    interval 1\n    timeout 2\n    \
          fall 2\n    rise 1\n}}\n\n",
         postgres.socket_directory.display(),
-        postgres.port
+        postgres.port,
+        // The role exists: one that doesn't is a line in the server's log every second.
+        postgres.user,
+        postgres.database
     )
 }
 

@@ -35,13 +35,27 @@ pub(super) fn systemd(settings: Option<&Settings>) -> Vec<Document> {
     let document = |name: &str, text: &str| (name.to_owned(), text.to_owned());
     vec![
         document("pgbaton.service", &unit),
-        document("postgresql.service.d/pgbaton.conf", &server.replace("@DATA@", &data.replace('%', "%%"))),
+        document(
+            &format!("{}.d/pgbaton.conf", unit_of(&data)),
+            &server.replace("@DATA@", &data.replace('%', "%%")),
+        ),
         document(
             "keepalived.service.d/pgbaton.conf",
             include_str!("../../cli/templates/systemd/keepalived.conf"),
         ),
         document("tmpfiles.d/pgbaton.conf", include_str!("../../cli/templates/systemd/tmpfiles.conf")),
+        document("polkit-1/rules.d/pgbaton.rules", include_str!("../../cli/templates/systemd/polkit.rules")),
     ]
+}
+
+/// Returns the unit that the distribution's packages start this data directory with.
+fn unit_of(data: &str) -> String {
+    let parts: Vec<&str> = data.trim_end_matches('/').split('/').collect();
+    match parts.as_slice() {
+        ["", "var", "lib", "postgresql", major, name] => format!("postgresql@{major}-{name}.service"),
+        ["", "var", "lib", "pgsql", major, "data"] => format!("postgresql-{major}.service"),
+        _ => "postgresql.service".to_owned(),
+    }
 }
 
 /// Returns the examples for monitoring.
@@ -73,8 +87,11 @@ pub(super) fn ansible() -> Vec<Document> {
         "roles/pgbaton/files/pgbaton.fact",
         "roles/pgbaton/handlers/main.yml",
         "roles/pgbaton/tasks/main.yml",
+        "roles/pgbaton/tasks/daemon.yml",
         "roles/pgbaton/tasks/facts.yml",
+        "roles/pgbaton/tasks/handover.yml",
         "roles/pgbaton/tasks/install.yml",
+        "roles/pgbaton/tasks/standby.yml",
         "roles/pgbaton/tasks/upgrade.yml",
         "roles/pgbaton/templates/pgbaton.toml.j2",
     ])
@@ -82,4 +99,24 @@ pub(super) fn ansible() -> Vec<Document> {
 
 fn owned(documents: &[(&str, &str)]) -> Vec<Document> {
     documents.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_directory_tells_its_unit() {
+        let units =
+            ["/var/lib/postgresql/15/main", "/var/lib/pgsql/16/data", "/var/lib/pgsql/data", "/srv/pg"];
+        assert_eq!(
+            units.map(unit_of),
+            [
+                "postgresql@15-main.service",
+                "postgresql-16.service",
+                "postgresql.service",
+                "postgresql.service"
+            ]
+        );
+    }
 }

@@ -235,7 +235,8 @@ impl Node {
         caps::require_net_admin()?;
         let within = self.postgres.promote_timeout + PATIENCE;
         let facts = candidate.promotion(Deadline::after(within))?;
-        let warnings = candidate.warnings();
+        // What the gates warn of is about a promotion that is still to come.
+        let warnings = if candidate.in_recovery() { candidate.warnings() } else { Vec::new() };
         let vips = if self.no_vip { Vec::new() } else { self.vips()? };
         let mut world = candidate.into_world();
         carry_out(&build::failover(&facts, &vips), &mut world, within)?;

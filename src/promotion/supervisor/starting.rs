@@ -86,6 +86,7 @@ impl Supervisor {
             } else {
                 self.reason = Some(format!("PostgreSQL can't be started: {why}"));
                 self.hint = Some("pgbaton pg rebuild-standby --start-only".to_owned());
+                self.stopped_at = Some(now);
             }
         }
         self.orders.push_back(Order::Observe);
@@ -99,7 +100,9 @@ impl Supervisor {
             Some(votes) => answered + 1 >= rules::majority(votes.electorate),
             None => answered == peers.len(),
         };
-        if self.phase != Phase::Down
+        // By votes a fenced node may stand again; without them it is the others' older rival for ever.
+        let may = self.phase == Phase::Down || (self.phase == Phase::Fenced && self.config.votes.is_some());
+        if !may
             || now.since(since) < TAKE_BACK_AFTER
             || !enough
             || self.paused.is_some()
@@ -111,7 +114,7 @@ impl Supervisor {
         }
         self.note(Event::new(
             EventKind::Restarting,
-            "nobody has taken over: starting PostgreSQL here again, as a standby",
+            "no node is the primary: starting PostgreSQL here again, as a standby",
         ));
         self.start();
     }

@@ -3,6 +3,8 @@
 //! One row for each cluster, changed under its lock and durable before it is answered. The server must not be one of
 //! the cluster's own: its vote would go with the data that it votes about.
 
+pub mod ssh;
+
 use super::conn::{ConnError, Session};
 use super::register::parse;
 use super::sql::literal;
@@ -36,6 +38,8 @@ pub fn change<T, E: From<ConnError>>(
         deadline,
     )?;
     session.execute("BEGIN", deadline)?;
+    // A node that is frozen at this moment must not keep the row from the others.
+    session.query("SELECT set_config('idle_in_transaction_session_timeout', '1s', true)", deadline)?;
     let result = select(session, cluster, "FOR UPDATE", deadline).map_err(E::from).and_then(|register| {
         let (new, said) = rule(&register)?;
         if new != register {
