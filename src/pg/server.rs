@@ -2,8 +2,7 @@
 //!
 //! An edge: files, signals and processes. A server is stopped by signals to its postmaster, held by a pidfd, so that no
 //! child process stands between the decision and the end. A postmaster that was killed leaves backends that go on
-//! acknowledging commits to clients that are connected: so the server counts as stopped only when no process of
-//! it is left in the data folder.
+//! acknowledging commits: so the server counts as stopped only when no process of it is left in the data folder.
 
 use super::history::History;
 use super::lsn::{SystemId, Timeline};
