@@ -1368,7 +1368,7 @@ _pgbaton() {
                     return 0
                     ;;
                 --force)
-                    COMPREPLY=($(compgen -W "in-recovery system-id replay-not-paused paused needs-check votes lag last-contact peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "system-id replay-not-paused paused needs-check votes lag last-contact peer-primary newer-epoch vip-free proof-of-death most-complete" -- "${cur}"))
                     return 0
                     ;;
                 --timeout)
@@ -1406,7 +1406,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__pg__subcmd__rebuild__subcmd__standby)
-            opts="-D -U -d -p -n -q -v -h --from --method --data-directory --bin-directory --source-host --source-port --user --dbname --port --socket-directory --listen-addresses --slot --rate --compress --start-command --force --start-only --drop-old --list-kept --drop-kept --timeout --dry-run --config --node --json --quiet --verbose --color --help"
+            opts="-D -U -d -p -n -q -v -h --from --method --data-directory --bin-directory --source-host --source-port --user --dbname --port --socket-directory --listen-addresses --slot --rate --compress --start-command --force --start-only --drop-old --list-kept --drop-kept --events --timeout --dry-run --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

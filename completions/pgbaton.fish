@@ -195,8 +195,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -s d -l dbname -d 'The database to connect to, or a connection string' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-lag -d 'Refuse if more write-ahead log than this is missing here, or is here and not yet replayed' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l max-silence -d 'Refuse if the last word of the primary is older than this' -r
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "in-recovery\t'The server must be in recovery'
-system-id\t'The nodes must have one system identifier'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from promote" -l force -d 'Promote although this guard refuses (can be repeated)' -r -f -a "system-id\t'The nodes must have one system identifier'
 replay-not-paused\t'Replay must not be paused'
 paused\t'The cluster must not be paused by the operator'
 needs-check\t'The server must not have been fenced without a look at its data since'
@@ -250,6 +249,7 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subc
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l drop-old -d 'Remove the old data once the standby streams; the list of what was lost stays'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l list-kept -d 'Show what rebuilds have kept beside the data directory'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l drop-kept -d 'Remove what rebuilds have kept beside the data directory'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l events -d 'Tell each step and its progress on standard error as lines of JSON'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -s n -l dry-run -d 'Print the plan and change nothing'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -l json -d 'Print exactly one JSON document on standard output'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand pg; and __fish_seen_subcommand_from rebuild-standby" -s q -l quiet -d 'Print nothing but results and errors'

@@ -17,8 +17,8 @@ pub enum PgCommand {
     /// the server is writable on a timeline of its own, and records the promotion. Running it on a primary
     /// changes nothing.
     ///
-    /// Works without a configuration; then the guards that need the other nodes can't be asked and must be
-    /// lifted by name with --force.
+    /// Works without a configuration; then no other node and no virtual IP is asked, and whoever runs it answers for
+    /// them: that the old primary is dead, and that no other standby has more.
     ///
     /// With replication.mode = "sync" the other nodes vote, and --dry-run says whether their votes would be enough. Where
     /// they aren't because the nodes are gone for good, --force votes goes on without them: commits that were acknowledged
@@ -41,6 +41,10 @@ pub enum PgCommand {
     /// this node has, their write-ahead log, the configuration, and the old data when a base backup replaces it.
     /// It can be killed at any moment; running it again finishes the work. It ends well only when the
     /// standby streams, on the primary's timeline, from behind.
+    ///
+    /// Incremental base backups (`PostgreSQL` 17) aren't used: they are put on top of an unchanged copy of an earlier
+    /// backup, and a data directory that a server has worked in isn't one. What a second copy of the database, kept for
+    /// that, would save on the way is what `pg_rewind` saves without it.
     #[command(after_long_help = examples::PG_REBUILD_STANDBY)]
     RebuildStandby(RebuildStandby),
     /// Stop PostgreSQL for sure and keep it from starting writable
@@ -279,8 +283,6 @@ impl Promote {
 /// A guard that an operator can lift by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, ValueEnum)]
 pub enum ForceGate {
-    /// The server must be in recovery
-    InRecovery,
     /// The nodes must have one system identifier
     SystemId,
     /// Replay must not be paused
@@ -311,7 +313,6 @@ impl ForceGate {
     /// Returns the name as it is typed, which is that of the guard.
     pub const fn name(self) -> &'static str {
         match self {
-            Self::InRecovery => "in-recovery",
             Self::SystemId => "system-id",
             Self::ReplayNotPaused => "replay-not-paused",
             Self::Paused => "paused",

@@ -104,6 +104,10 @@ pub struct RebuildStandby {
     #[arg(long, action = ArgAction::SetTrue)]
     pub drop_kept: bool,
 
+    /// Tell each step and its progress on standard error as lines of JSON
+    #[arg(long, action = ArgAction::SetTrue)]
+    pub events: bool,
+
     /// Give up after this time; running it again continues [default: 24h]
     #[arg(long, env = "PGBATON_TIMEOUT", hide_env_values = true, value_name = "DURATION", value_parser = parse::duration)]
     pub timeout: Option<Duration>,

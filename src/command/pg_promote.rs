@@ -32,6 +32,10 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// What nobody can know without a configuration.
+const UNGUARDED: &str = "without a configuration no other node and no virtual IP was asked: that the old primary is dead is \
+                         taken on your word";
+
 /// Everything that is known before the decision.
 struct Observed {
     facts: ServerFacts,
@@ -328,7 +332,8 @@ fn observe(
             let until = deadline.within(ask_timeout);
             look::collect_histories(settings, &view, &peers, &server.data().path().join("pg_wal"), until)
         }
-        _ => (Around::default(), Histories::Missing(Vec::new()), Vec::new()),
+        Some(_) => (Around::default(), Histories::Missing(Vec::new()), Vec::new()),
+        None => (Around::default(), Histories::Missing(Vec::new()), vec![UNGUARDED.to_owned()]),
     };
     let votes = match &target.voters {
         Some(voters) if view.in_recovery => {
@@ -375,7 +380,6 @@ fn policy(settings: Option<&Settings>, args: &Promote, target: &Target) -> Polic
 
 fn forced(gate: ForceGate) -> Gate {
     match gate {
-        ForceGate::InRecovery => Gate::InRecovery,
         ForceGate::SystemId => Gate::SystemId,
         ForceGate::ReplayNotPaused => Gate::ReplayNotPaused,
         ForceGate::Paused => Gate::Paused,
@@ -497,7 +501,8 @@ fn show_gates(out: &Out, observed: &Observed) -> Result<()> {
             Cell::new(&gate.why, Tone::Plain),
         ]);
     }
-    out.result(&table.render(out.paint(), out.width()))
+    // A reason that is cut off is none.
+    out.result(&table.render(out.paint(), usize::MAX))
 }
 
 fn refused(

@@ -94,8 +94,9 @@ pub(super) fn run(globals: &Globals, args: &RebuildStandby, out: &Out) -> Result
         }
         let auto = args.method == RebuildMethod::Auto;
         let mut world = World::with_rebuild(world(&target, args, place.clone(), server, judged));
-        let mut outcome =
-            progress::watched(out, &mut world, |world| apply::apply(&plan, world, deadline, &mut |_| {}))?;
+        let mut outcome = progress::watched(out, args.events, &mut world, |world, observe| {
+            apply::apply(&plan, world, deadline, observe)
+        })?;
         if let Some(before) = earlier.take() {
             outcome.changed |= before.changed;
             outcome.steps.splice(0..0, before.steps);

@@ -17,11 +17,13 @@ use crate::pg::gates::Policy;
 use crate::pg::peers::Peers;
 use crate::pg::server::DataDirectory;
 use crate::pg::target;
+use crate::pg::witness::ssh::SshRegister;
 use crate::plan::build::{StopBounds, Vip};
 use crate::plan::election::Voters;
 use crate::promotion::rules::Lease;
 use crate::promotion::supervisor::{self, Supervisor};
-use crate::settings::{self, NodeRole, PostgresSettings, Settings, WitnessSettings};
+use crate::settings::{self, NodeRole, PostgresSettings, Settings, WitnessSettings, WitnessTransport};
+use crate::ssh::{self, kept::Kept};
 use crate::watch::{self, Watch};
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -37,6 +39,8 @@ const CLOCK_DRIFT: u32 = 10_000;
 /// How a server is stopped whose lease runs out: before the next node may be promoted.
 pub(super) const HASTY_STOP: StopBounds =
     StopBounds { fast: Duration::from_millis(500), immediate: Duration::from_millis(500) };
+/// The same where the witness may have to be connected to over SSH first.
+const VOTE_WITHIN_SSH: Duration = Duration::from_secs(3);
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Checks that the files hold keys to sign adverts with.
@@ -352,7 +356,10 @@ pub fn voters(settings: &Settings, peers: &Peers, postgres: &PostgresSettings) -
         peers: peers.clone(),
         acknowledgements: settings.acknowledgements(),
         lease: lease(settings).map(|lease| lease.length),
-        vote_within: VOTE_WITHIN.max(settings.guard.ask_timeout),
+        vote_within: match settings.witness.as_ref().map(|witness| witness.transport) {
+            Some(WitnessTransport::Ssh) => VOTE_WITHIN_SSH,
+            _ => VOTE_WITHIN.max(settings.guard.ask_timeout),
+        },
         catch_up_within: postgres.promote_timeout,
         missing_since: Arc::default(),
         overridden: false,
@@ -376,8 +383,16 @@ pub fn peers(settings: &Settings, verb: &str) -> Peers {
         Peers::new(places.map(|(peer, postgres)| (peer.name.clone(), target::peer(peer, &postgres, verb))));
     match &settings.witness {
         Some(witness) => {
+            let (name, cluster) = (WitnessSettings::NAME, settings.cluster.name.as_str());
             let conn = target::witness(witness, settings.postgres.as_ref(), verb);
-            peers.with_witness(WitnessSettings::NAME, conn, &settings.cluster.name)
+            match witness.transport {
+                WitnessTransport::Postgres => peers.with_witness(name, conn, cluster),
+                WitnessTransport::Ssh => {
+                    let host = Kept::new(ssh::target::Target::witness(&settings.ssh, witness));
+                    let register = SshRegister::new(host, witness.directory.clone(), cluster.to_owned());
+                    peers.with_ssh_witness(name, conn, register)
+                }
+            }
         }
         None => peers,
     }

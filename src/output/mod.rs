@@ -242,6 +242,11 @@ impl Out {
         }
     }
 
+    /// Tells a program on standard error what is going on: one line of JSON, whatever else is silent.
+    pub fn event(&self, event: &serde_json::Value) {
+        self.say(&format!("{event}\n"));
+    }
+
     /// Says on standard error what only interests under `--verbose`.
     pub fn detail(&self, text: &str) {
         if self.verbose {

@@ -161,8 +161,11 @@ pub fn observe(session: &mut Session, deadline: Deadline) -> Result<ServerFacts,
         other => other?,
     };
     let text = rows.first().and_then(|row| row.get(0)).unwrap_or_default();
-    serde_json::from_str(text)
-        .map_err(|error| ConnError::Other("XX000".to_owned(), format!("the facts can't be read: {error}")))
+    let mut facts: ServerFacts = serde_json::from_str(text)
+        .map_err(|error| ConnError::Other("XX000".to_owned(), format!("the facts can't be read: {error}")))?;
+    // A standby's control file tells of a timeline late; the row of a promotion is on the timeline that it made.
+    facts.timeline = facts.timeline.max(facts.epoch.as_ref().map(|epoch| epoch.timeline));
+    Ok(facts)
 }
 
 /// Reads the newest epoch row; `None` when there is none.

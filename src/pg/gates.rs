@@ -319,7 +319,7 @@ pub fn evaluate(
     evidence: &Evidence,
 ) -> Vec<GateVerdict> {
     // Without the votes, everything they would have answered for has to be answered for one by one.
-    let alone = Policy { votes: false, ..policy.clone() };
+    let alone = Policy { votes: false, lossless: false, ..policy.clone() };
     let asked = policy;
     let policy = if votes_overridden(policy, evidence) { &alone } else { policy };
     let judge = |gate| match gate {

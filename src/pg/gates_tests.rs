@@ -374,7 +374,7 @@ fn votes_are_foreseen_as_they_will_be_counted() {
 fn votes_that_are_overridden_leave_everything_else_to_be_answered_for() {
     let local = synchronous();
     let short = Evidence { votes: Foreseen::Short("too few".to_owned()), ..evidence() };
-    let mut policy = Policy { votes: true, ..policy(Availability::Hold) };
+    let mut policy = Policy { votes: true, lossless: true, ..policy(Availability::Hold) };
     let refusing = |policy: &Policy, evidence: &Evidence| -> Vec<Gate> {
         let verdicts = evaluate(&local, &silent(), policy, evidence);
         verdicts.iter().filter(|gate| gate.verdict == Verdict::Refuse).map(|gate| gate.gate).collect()

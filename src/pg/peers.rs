@@ -6,9 +6,10 @@
 use super::conn::{ConnError, ConnSettings, Host, Session};
 use super::gates::{PeerAnswer, PeerView};
 use super::vote::{self, NoVote};
+use super::witness::ssh::SshRegister;
 use super::{peer, witness};
 use crate::host::clock::Deadline;
-use crate::promotion::rules::{Ask, Configuration, Standing, Vote};
+use crate::promotion::rules::{Ask, Configuration, Register, Standing, Vote};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -22,10 +23,19 @@ pub struct Peer {
     pub name: String,
     /// How it is reached.
     pub conn: ConnSettings,
-    /// The cluster whose register it keeps, if it is a witness.
-    witness_of: Option<String>,
+    /// Where its register is, if it is a witness.
+    witness: Option<Witness>,
     kept: Mutex<Option<Session>>,
     open: AtomicUsize,
+}
+
+/// Where a witness keeps the register of a cluster.
+#[derive(Debug)]
+enum Witness {
+    /// In a row of its `PostgreSQL`, by the name of the cluster.
+    Row(String),
+    /// In a file.
+    File(Box<SshRegister>),
 }
 
 /// The other nodes' servers, and the witness if there is one.
@@ -42,10 +52,17 @@ impl Peers {
         Self { data: Arc::new(peers.into_iter().map(peer).collect()), witness: None }
     }
 
-    /// Adds the witness of a cluster.
+    /// Adds the witness of a cluster that is a `PostgreSQL`.
     #[must_use]
     pub fn with_witness(self, name: &str, conn: ConnSettings, cluster: &str) -> Self {
-        let witness = Peer::new(name.to_owned(), conn, Some(cluster.to_owned()));
+        let witness = Peer::new(name.to_owned(), conn, Some(Witness::Row(cluster.to_owned())));
+        Self { witness: Some(Arc::new(witness)), ..self }
+    }
+
+    /// Adds the witness of a cluster that is asked over SSH; `conn` says where it is, and is never used.
+    #[must_use]
+    pub fn with_ssh_witness(self, name: &str, conn: ConnSettings, register: SshRegister) -> Self {
+        let witness = Peer::new(name.to_owned(), conn, Some(Witness::File(Box::new(register))));
         Self { witness: Some(Arc::new(witness)), ..self }
     }
 
@@ -87,60 +104,65 @@ impl Peers {
 }
 
 impl Peer {
-    fn new(name: String, conn: ConnSettings, witness_of: Option<String>) -> Self {
-        Self { name, conn, witness_of, kept: Mutex::new(None), open: AtomicUsize::new(0) }
+    fn new(name: String, conn: ConnSettings, witness: Option<Witness>) -> Self {
+        Self { name, conn, witness, kept: Mutex::new(None), open: AtomicUsize::new(0) }
     }
 
     /// Asks it for its promise (rules 1 and 2).
     pub fn promise(&self, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
-        self.with_session(deadline, |session| match &self.witness_of {
-            None => vote::promise(session, &self.name, ask, deadline),
-            Some(cluster) => {
-                let standing = Standing { voter: self.name.clone(), ..Standing::default() };
-                let record = witness::change(session, cluster, deadline, |register| {
-                    let new = register.promise(ask, &standing).map_err(NoVote::Refused)?;
-                    let record = new.record.clone();
-                    Ok::<_, NoVote>((new, record))
-                })?;
-                Ok(Vote { voter: self.name.clone(), data: None, record })
-            }
-        })
+        if self.witness.is_none() {
+            return self.with_session(deadline, |session| vote::promise(session, &self.name, ask, deadline));
+        }
+        let standing = Standing { voter: self.name.clone(), ..Standing::default() };
+        let record = self.change(deadline, |register| {
+            let new = register.promise(ask, &standing).map_err(NoVote::Refused)?;
+            let record = new.record.clone();
+            Ok::<_, NoVote>((new, record))
+        })?;
+        Ok(Vote { voter: self.name.clone(), data: None, record })
     }
 
     /// Tells it that a candidacy is given up (rule 7).
     pub fn abandon(&self, ask: &Ask, deadline: Deadline) -> Result<bool, ConnError> {
-        self.with_session(deadline, |session| match &self.witness_of {
-            None => vote::abandon(session, ask, deadline),
-            Some(cluster) => witness::change(session, cluster, deadline, |register| {
-                let new = register.abandon(ask);
-                let changed = new != *register;
-                Ok((new, changed))
-            }),
-        })
+        if self.witness.is_none() {
+            return self.with_session(deadline, |session| vote::abandon(session, ask, deadline));
+        }
+        self.change(deadline, |register| Ok(told(register, register.abandon(ask))))
     }
 
     /// Tells it that a term is confirmed.
     pub fn confirm(&self, configuration: &Configuration, deadline: Deadline) -> Result<bool, ConnError> {
-        self.with_session(deadline, |session| match &self.witness_of {
-            None => vote::confirm(session, configuration, deadline),
-            Some(cluster) => witness::change(session, cluster, deadline, |register| {
-                let new = register.confirm(configuration);
-                let changed = new != *register;
-                Ok((new, changed))
-            }),
-        })
+        if self.witness.is_none() {
+            return self.with_session(deadline, |session| vote::confirm(session, configuration, deadline));
+        }
+        self.change(deadline, |register| Ok(told(register, register.confirm(configuration))))
     }
 
     /// Has it record a configuration (rule 9); false when the rules forbid it.
     pub fn record(&self, configuration: &Configuration, deadline: Deadline) -> Result<bool, ConnError> {
-        self.with_session(deadline, |session| match &self.witness_of {
-            None => vote::record(session, configuration, deadline),
-            Some(cluster) => witness::change(session, cluster, deadline, |register| {
-                let new = register.record(configuration);
-                let recorded = new.is_some();
-                Ok((new.unwrap_or_else(|| register.clone()), recorded))
-            }),
+        if self.witness.is_none() {
+            return self.with_session(deadline, |session| vote::record(session, configuration, deadline));
+        }
+        self.change(deadline, |register| {
+            let new = register.record(configuration);
+            let recorded = new.is_some();
+            Ok((new.unwrap_or_else(|| register.clone()), recorded))
         })
+    }
+
+    /// Changes a witness's register by a rule.
+    fn change<T, E: From<ConnError>>(
+        &self,
+        deadline: Deadline,
+        rule: impl Fn(&Register) -> Result<(Register, T), E>,
+    ) -> Result<T, E> {
+        match &self.witness {
+            Some(Witness::File(register)) => register.change(deadline, rule),
+            Some(Witness::Row(cluster)) => {
+                self.with_session(deadline, |session| witness::change(session, cluster, deadline, &rule))
+            }
+            None => Err(ConnError::Other("XX000".to_owned(), format!("{} is no witness", self.name)).into()),
+        }
     }
 
     /// Does something with this peer on a thread of its own; the error says why not.
@@ -166,16 +188,14 @@ impl Peer {
 
     /// Asks it what it is; whatever happens is an answer.
     pub fn ask(&self, until: Deadline) -> PeerView {
+        if let Some(Witness::File(register)) = &self.witness {
+            return self.witness_view(register.read(until));
+        }
         let mut broken = false;
         let asked = self.with_session(until, |session| {
-            let view = match &self.witness_of {
-                None => peer::ask_on(&self.name, session, &self.conn.user, until),
-                Some(cluster) => match witness::read(session, cluster, until) {
-                    Ok(register) => {
-                        PeerView { register, ..PeerView::new(self.name.clone(), PeerAnswer::Witness) }
-                    }
-                    Err(error) => peer::unanswered(&self.name, error),
-                },
+            let view = match &self.witness {
+                Some(Witness::Row(cluster)) => self.witness_view(witness::read(session, cluster, until)),
+                _ => peer::ask_on(&self.name, session, &self.conn.user, until),
             };
             // A kept session whose server was restarted meanwhile says nothing about the server.
             match (session.spent(), view.answered()) {
@@ -187,6 +207,13 @@ impl Peer {
             }
         });
         asked.unwrap_or_else(|error| peer::unanswered(&self.name, error))
+    }
+
+    fn witness_view(&self, read: Result<Register, ConnError>) -> PeerView {
+        match read {
+            Ok(register) => PeerView { register, ..PeerView::new(self.name.clone(), PeerAnswer::Witness) },
+            Err(error) => peer::unanswered(&self.name, error),
+        }
     }
 
     /// Does something on the kept session, or on a new one. When a kept session turns out to be broken, `work` is
@@ -233,4 +260,10 @@ impl Peer {
     fn keep(&self, session: Session) {
         *self.slot() = Some(session);
     }
+}
+
+/// A register after a rule, and whether that changed it.
+fn told(before: &Register, after: Register) -> (Register, bool) {
+    let changed = after != *before;
+    (after, changed)
 }

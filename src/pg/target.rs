@@ -63,16 +63,16 @@ pub fn peer(node: &Node, postgres: &PostgresSettings, verb: &str) -> ConnSetting
 
 /// Returns how the witness's server is reached.
 pub fn witness(witness: &WitnessSettings, postgres: Option<&PostgresSettings>, verb: &str) -> ConnSettings {
+    let defaults = PostgresSettings::new(PathBuf::new());
     let settings = PostgresSettings {
-        port: witness.port,
-        user: witness.user.clone(),
+        port: witness.port.unwrap_or(defaults.port),
+        user: witness.user.clone().unwrap_or_else(|| defaults.user.clone()),
         database: witness.database.clone(),
         conninfo: witness.conninfo.clone(),
-        connect_timeout: postgres
-            .map_or(PostgresSettings::new(PathBuf::new()).connect_timeout, |own| own.connect_timeout),
-        ..PostgresSettings::new(PathBuf::new())
+        connect_timeout: postgres.map_or(defaults.connect_timeout, |own| own.connect_timeout),
+        ..defaults
     };
-    with_host(Host::Tcp(witness.address, witness.port), &settings, verb)
+    with_host(Host::Tcp(witness.address, settings.port), &settings, verb)
 }
 
 /// Returns how the server behind an address is reached.

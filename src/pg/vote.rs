@@ -22,6 +22,9 @@ use std::time::Duration;
 /// How often a detaching standby is looked at.
 const POLL: Duration = Duration::from_micros(500);
 
+/// How long the server at hand may take for a short answer, when the time for the work has gone by.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why a voter gave no vote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoVote {
@@ -227,7 +230,8 @@ pub fn catch_up(
     .and_then(|()| {
         let sql = format!("SELECT pg_last_wal_receive_lsn() >= {}::pg_lsn", literal(&until.to_string()));
         loop {
-            let rows = session.query(sql.as_str(), deadline)?;
+            // The server answers at once: the deadline is the other one's, and the session is needed after it.
+            let rows = session.query(sql.as_str(), deadline.max(Deadline::after(ANSWER_WITHIN)))?;
             if rows.first().is_some_and(|row| row.is_true(0)) {
                 return Ok(());
             }
@@ -238,9 +242,10 @@ pub fn catch_up(
         }
     });
     // Detached again whatever came of it: only a frozen candidate may go on.
-    locked(session, deadline, |session| {
-        alter(session, "primary_conninfo", "", deadline)?;
-        super::setting::reload(session, deadline)
+    let within = deadline.max(Deadline::after(ANSWER_WITHIN));
+    locked(session, within, |session| {
+        alter(session, "primary_conninfo", "", within)?;
+        super::setting::reload(session, within)
     })?;
     upstream?;
     frozen(session, deadline)

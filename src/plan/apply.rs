@@ -333,8 +333,9 @@ impl World {
         let said = |(changed, detail)| Applied { changed, detail: Some(detail) };
         match step {
             Step::Freeze(ask) => {
-                let session = self.server()?.session(deadline)?;
-                election.freeze(session, ask, deadline).map(Applied::changed)
+                let server = self.server()?;
+                let intended = server.read_intent()?.is_some_and(|intent| intent.ask() == *ask);
+                election.freeze(server.session(deadline)?, ask, intended, deadline).map(Applied::changed)
             }
             Step::CollectVotes { .. } | Step::OverrideVotes { .. } => {
                 election.collect(deadline).map(Applied::changed)

@@ -82,8 +82,17 @@ impl Election {
         Self { ask: Some(ask), ..Self::new(voters) }
     }
 
-    /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3).
-    pub fn freeze(&mut self, session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<String> {
+    /// Promises the term here first: the candidate freezes itself before it asks anyone (rule 3). `intended` says whether
+    /// the intent of this candidacy is on disk already; what an earlier one had intended says nothing about it.
+    pub fn freeze(
+        &mut self,
+        session: &mut Session,
+        ask: &Ask,
+        intended: bool,
+        deadline: Deadline,
+    ) -> Result<String> {
+        self.intended = false;
+        self.configuration = None;
         let mut promised = if self.voters.overridden {
             vote::force(session, &self.voters.node, ask, deadline)
         } else {
@@ -101,6 +110,7 @@ impl Election {
             promised = vote::promise(session, &self.voters.node, ask, deadline);
         }
         self.ask = Some(ask.clone());
+        self.intended = intended;
         let vote = promised.map_err(|no| match no {
             NoVote::Refused(refusal) => {
                 Error::refused(format!("this node may not stand for term {}: {refusal}", ask.term))

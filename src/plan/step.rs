@@ -297,7 +297,11 @@ impl fmt::Display for Step {
                 write!(f, "write down the intent: term {} for {}", intent.term, intent.node)
             }
             Self::Promote { within } => {
-                write!(f, "promote the standby and wait up to {} s until it is writable", within.as_secs())
+                write!(
+                    f,
+                    "promote the standby and wait up to {:.0} s until it is writable",
+                    within.as_secs_f64()
+                )
             }
             Self::RecordEpoch(intent) => write!(f, "commit the epoch row of term {}", intent.term),
             Self::ProtectStart => {

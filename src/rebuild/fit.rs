@@ -109,7 +109,9 @@ impl Work {
             let seen = match looked {
                 Ok((facts, session)) => {
                     let streams = facts.receiver.is_some() && facts.in_recovery;
-                    let flushed = facts.standby.and_then(|standby| standby.receive).unwrap_or(Lsn::ZERO);
+                    // A receiver counts from where its segment begins until something new comes, which on an idle
+                    // primary is never; what is replayed was on the disk before.
+                    let flushed = facts.standby.and_then(|standby| standby.end()).unwrap_or(Lsn::ZERO);
                     if streams && flushed >= goal {
                         break session;
                     }

@@ -39,7 +39,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 pub use track::{FileSettings, ProcessSettings, ScriptSettings, TrackSettings, Trackers};
-pub use witness::WitnessSettings;
+pub use witness::{WitnessSettings, WitnessTransport};
 
 /// Where the configuration is read from when no file is named.
 pub const DEFAULT_FILE: &str = "/etc/pgbaton/pgbaton.toml";

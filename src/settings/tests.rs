@@ -107,10 +107,11 @@ fn a_witness_needs_two_nodes_and_has_the_documented_defaults() {
     assert!(with(witness).unwrap().votes() && !with(witness).unwrap().synchronous());
     assert!(with(&format!("{witness}lease = \"4s\"\n")).is_err());
     let given = with(&format!("{sync}{witness}")).unwrap().witness.unwrap();
-    let defaults = "port = 5432\nuser = \"postgres\"\ndatabase = \"postgres\"\nlease = \"10s\"\n";
+    let defaults = "transport = \"postgres\"\ndirectory = \"pgbaton-witness\"\ndatabase = \"postgres\"\nlease = \"10s\"\n";
     let explicit = with(&format!("{sync}{witness}{defaults}")).unwrap().witness.unwrap();
     assert_eq!(given, explicit);
-    assert_eq!(given.port, 5432);
+    assert_eq!(given.port, None);
+    assert!(with(&format!("{witness}transport = \"carrier pigeon\"\n")).is_err());
 }
 
 #[test]

@@ -15,19 +15,32 @@ const SHORTEST_LEASE: Duration = Duration::from_secs(5);
 /// A voter without data of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WitnessSettings {
-    /// Where its `PostgreSQL` answers.
+    /// Where it answers.
     pub address: IpAddr,
-    /// The port.
-    pub port: u16,
-    /// The role for connections.
-    pub user: String,
+    /// How it is asked.
+    pub transport: WitnessTransport,
+    /// The port; `None`: the usual one.
+    pub port: Option<u16>,
+    /// The role or user for connections; `None`: the usual one.
+    pub user: Option<String>,
     /// The database that keeps its register.
     pub database: String,
+    /// The folder that keeps its register over SSH.
+    pub directory: String,
     /// How long a primary without acknowledgements may go on without the witness, at most; whoever replaces it waits
     /// as long.
     pub lease: Duration,
     /// More connection parameters.
     pub conninfo: Params,
+}
+
+/// How a witness is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WitnessTransport {
+    /// It is a `PostgreSQL`, asked over SQL.
+    Postgres,
+    /// It is any host with a shell, asked over SSH.
+    Ssh,
 }
 
 impl WitnessSettings {
@@ -39,9 +52,11 @@ impl WitnessSettings {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawWitness {
     address: Value<String>,
+    transport: Value<String>,
     port: Value<i64>,
     user: Value<String>,
     database: Value<String>,
+    directory: Value<String>,
     lease: Value<String>,
     conninfo: Value<String>,
 }
@@ -51,9 +66,18 @@ impl Check {
         let address = self.required("witness", "address", raw.address, None);
         let address = address.and_then(|address| self.address(&address));
         Some(WitnessSettings {
-            port: self.integer("witness", "port", raw.port).unwrap_or(5432),
-            user: self.text("user", raw.user).unwrap_or_else(|| "postgres".to_owned()),
+            transport: self
+                .word(
+                    "witness",
+                    "transport",
+                    raw.transport,
+                    &[WitnessTransport::Postgres, WitnessTransport::Ssh],
+                )
+                .unwrap_or(WitnessTransport::Postgres),
+            port: self.integer("witness", "port", raw.port),
+            user: self.text("user", raw.user),
             database: self.text("database", raw.database).unwrap_or_else(|| "postgres".to_owned()),
+            directory: self.text("directory", raw.directory).unwrap_or_else(|| "pgbaton-witness".to_owned()),
             lease: self.lease(raw.lease),
             conninfo: self.conninfo(raw.conninfo),
             address: address?,

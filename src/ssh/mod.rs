@@ -5,6 +5,7 @@
 //! enters is a [`target::Target`]; what leaves is output that somebody else has to believe or not.
 
 pub mod config;
+pub mod kept;
 pub mod known_hosts;
 pub mod session;
 pub mod target;

@@ -95,7 +95,8 @@ pub fn with<T: Send + 'static>(
     })
 }
 
-fn open(target: &Target, deadline: Deadline, lend: &Sender<TcpStream>) -> Result<Ssh> {
+/// Connects and logs in; lends the socket out, so that whoever waits can cut it.
+pub(super) fn open(target: &Target, deadline: Deadline, lend: &Sender<TcpStream>) -> Result<Ssh> {
     let place = target.place();
     let unreachable = |error: &dyn std::fmt::Display| {
         Error::new(Kind::Unreachable, format!("{} can't be reached over SSH", target.name))
@@ -239,6 +240,11 @@ fn millis(deadline: Deadline) -> u32 {
 }
 
 impl Ssh {
+    /// Sets the time by which what follows must be done.
+    pub(super) const fn until(&mut self, deadline: Deadline) {
+        self.deadline = deadline;
+    }
+
     /// Runs a command (a line for the shell at the other end; see [`quote`](super::quote)) to its end.
     pub fn exec(&mut self, line: &str) -> Result<Executed> {
         let place = self.place.clone();
@@ -311,7 +317,7 @@ impl Ssh {
     }
 
     /// Says good-bye, if the other end still listens.
-    fn hang_up(&self) {
+    pub(super) fn hang_up(&self) {
         self.session.set_timeout(millis(self.deadline));
         self.session.disconnect(None, "done", None).ok();
     }

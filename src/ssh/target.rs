@@ -7,7 +7,7 @@ use super::config::{HostConfig, expand};
 use super::known_hosts::lookup_name;
 use crate::error::Result;
 use crate::host::files::read_optional;
-use crate::settings::{Node, Settings, SshSettings};
+use crate::settings::{Node, Settings, SshSettings, WitnessSettings};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -50,6 +50,17 @@ impl Target {
             Some(&address),
             Some(alias.unwrap_or_else(|| node.name.clone())),
         )
+    }
+
+    /// Returns how the witness is reached.
+    pub fn witness(ssh: &SshSettings, witness: &WitnessSettings) -> Result<Self> {
+        let (name, address) = (WitnessSettings::NAME, witness.address.to_string());
+        let found = Self::find(ssh, name, Some(&address), Some(name.to_owned()))?;
+        Ok(Self {
+            port: witness.port.unwrap_or(found.port),
+            user: witness.user.clone().unwrap_or_else(|| found.user.clone()),
+            ..found
+        })
     }
 
     /// Returns how a host is reached that is no node of the configuration.

@@ -2,7 +2,7 @@
 //!
 //! Everything is printed as stage times, or as a ratio to a floor or a peer that is measured in the same run;
 //! nothing is asserted. `cargo bench -- --rounds 10` takes more rounds, `--seconds 10` shorter windows, and `failover`,
-//! `engine` or `process` one part.
+//! `engine`, `verbs` or `process` one part; `--megabytes 2000` is how much data a rebuild copies.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -17,6 +17,17 @@
 mod engine;
 mod keepalived;
 mod peer;
+#[path = "../support/pg.rs"]
+#[allow(dead_code, reason = "the tests use the rest of it")]
+mod support;
+mod verbs;
+
+/// What the tests' servers need of the tests' own room.
+mod golden {
+    pub(crate) fn source(path: &str) -> std::path::PathBuf {
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    }
+}
 
 use pgbaton::cli::Fault;
 use pgbaton::demo::lab::{Lab, LabOptions};
@@ -39,7 +50,7 @@ fn main() {
         text.map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{flag} takes a number")))
     };
     let rounds = number("--rounds", 5);
-    let only: Vec<&str> = ["process", "engine", "failover", "keepalived"]
+    let only: Vec<&str> = ["process", "verbs", "engine", "failover", "keepalived"]
         .into_iter()
         .filter(|part| words.iter().any(|word| word == part))
         .collect();
@@ -49,6 +60,9 @@ fn main() {
     if wanted("process") {
         processes(rounds.max(20));
         memory();
+    }
+    if wanted("verbs") {
+        verbs::run(rounds, number("--megabytes", 500));
     }
     if wanted("engine") {
         engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"));

@@ -144,7 +144,7 @@ fn campaign(line: &Line, words: &[String]) -> bool {
         print_run(&report);
         sum.add(&report);
         if report.violations.is_empty() {
-            if sum.runs.is_multiple_of(10) {
+            if sum.runs.is_multiple_of(5) {
                 campaign.tidy();
             }
             current = Some(campaign);

@@ -2,7 +2,9 @@
 //! back to one primary and two standbys by itself.
 
 use crate::support::lab::{Stage, assert_none, assert_order};
+use crate::support::sshd::{PORT, Sshd};
 use pgbaton::host::clock::now;
+use std::os::unix::fs::MetadataExt as _;
 
 /// A lab of node1, node2 and spare with synchronous replication.
 fn stage(name: &str) -> Stage {
@@ -344,4 +346,61 @@ fn with_a_witness_a_partition_is_decided_by_the_side_that_reaches_it() {
     stage.until("node1 to follow", || stage.host("node2").streams_to("node1").unwrap_or(false).then_some(()));
     assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
     stage.until_only_holder("node2");
+}
+
+/// A lab of two nodes and a witness that is only reached over SSH.
+fn witnessed_over_ssh(name: &str) -> (Stage, Sshd) {
+    let stage = Stage::with(name, |options| {
+        options.sync = true;
+        options.witness = true;
+        options.daemons = false;
+        "hold".clone_into(&mut options.availability);
+    });
+    let sshd = Sshd::start(&format!("{}spare", stage.lab.options.prefix), "192.18.12.24", "");
+    sshd.known_hosts("known", "", "witness", "host");
+    // The daemons run as the owner of the data, who must be able to read the key.
+    let base = stage.lab.options.base.clone();
+    let owner = std::fs::metadata(&stage.host("node1").data_directory).unwrap();
+    for file in ["user", "known"] {
+        std::fs::copy(sshd.file(file), base.join(file)).unwrap();
+        std::os::unix::fs::chown(base.join(file), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    let config = std::fs::read_to_string(stage.lab.config()).unwrap();
+    let address = "address = \"192.18.12.24\"\n";
+    let (here, folder) = (base.display(), sshd.file("register"));
+    let config = config.replace(
+        address,
+        &format!(
+            "{address}transport = \"ssh\"\nport = {PORT}\nuser = \"root\"\ndirectory = \"{}\"\n",
+            folder.display()
+        ),
+    );
+    let ssh = format!("\n[ssh]\nidentity_file = \"{here}/user\"\nknown_hosts = \"{here}/known\"\n");
+    std::fs::write(stage.lab.config(), config + &ssh).unwrap();
+    for node in ["node1", "node2"] {
+        stage.host(node).start_daemon().unwrap();
+        stage.host(node).wait_daemon().unwrap();
+    }
+    stage.until_serving("node1");
+    (stage, sshd)
+}
+
+#[test]
+fn a_witness_needs_no_more_than_ssh() {
+    let (stage, sshd) = witnessed_over_ssh("sync-witness-ssh");
+    let names = |node: &str| stage.host(node).sql_value("SHOW synchronous_standby_names").ok()?;
+    stage.until("the names in force", || (names("node1")? == "ANY 1 (\"node2\")").then_some(()));
+    let writer = stage.writer();
+    let fault = stage.host("node1").cut().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.host("node1").heal().unwrap();
+    stage.until("node1 to follow", || stage.host("node2").streams_to("node1").unwrap_or(false).then_some(()));
+    let register = std::fs::read_to_string(sshd.file("register").join("article.register")).unwrap();
+    assert!(register.contains("node2"), "{register}");
+    // The standby dies: the witness records that the primary goes on alone.
+    stage.until("node1 to count", || (names("node2")? == "ANY 1 (\"node1\")").then_some(()));
+    let fault = stage.host("node1").power_off().unwrap();
+    stage.until("node2 to go on alone", || names("node2")?.is_empty().then_some(()));
+    stage.until_commits(&writer, "node2", fault + std::time::Duration::from_secs(1));
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
 }

@@ -1,5 +1,6 @@
 //! Rebuilds of real servers: what is decided, what is kept, and that a killed run is finished by the next.
 
+mod debian;
 mod kill;
 mod places;
 pub(crate) mod scenarios;

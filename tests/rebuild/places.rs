@@ -34,6 +34,34 @@ fn an_empty_folder_becomes_a_standby() {
 }
 
 #[test]
+fn a_program_is_told_each_step_and_how_far_a_copy_is() {
+    let (first, _second) = pair("");
+    let third = Cluster::nothing("n3");
+    let mut command = verb(&third, &first);
+    command.arg("--socket-directory").arg(third.sockets()).args(["--port", "5432", "--events"]);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let told = String::from_utf8(output.stderr).unwrap();
+    let events: Vec<serde_json::Value> = told
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let is =
+        |event: &serde_json::Value, kind: &str, step: &str| event["event"] == kind && event["step"] == step;
+    let at = |kind: &str, step: &str| events.iter().position(|event| is(event, kind, step)).unwrap();
+    assert!(
+        at("step-started", "copy") < at("progress", "copy")
+            && at("progress", "copy") < at("step-done", "copy")
+    );
+    let last = events.iter().rfind(|event| is(event, "progress", "copy")).unwrap();
+    assert_eq!((&last["percent"], &last["done"]), (&100.into(), &last["total"]), "{told}");
+    assert!(at("step-done", "copy") < at("step-started", "await-streaming"));
+    // The document is whole all the same.
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["changed"], true);
+}
+
+#[test]
 fn a_standby_that_points_elsewhere_is_led_back() {
     let (first, second) = pair("");
     second.append_settings("primary_conninfo = 'host=/nowhere user=postgres'");

@@ -154,6 +154,30 @@ fn nobody_attaches_to_a_term_that_is_only_promised_nor_against_a_promise() {
 }
 
 #[test]
+fn a_standby_of_an_idle_primary_is_fit_although_its_receiver_has_received_nothing_new() {
+    let (first, second) = super::pair("");
+    let unfit = Register { unfit: true, ..Register::default() };
+    write(&second, &unfit);
+    // After a checkpoint an idle primary writes nothing by itself.
+    first.session().execute("CHECKPOINT", long()).unwrap();
+    let end = first.ask("SELECT pg_current_wal_lsn()");
+    second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
+    // What it has in pg_wal it replays from there; the receiver begins at the segment, and nothing more comes.
+    second.stop();
+    second.start();
+    second.wait_until("SELECT count(*) = 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'");
+    let behind = second.ask("SELECT pg_last_wal_receive_lsn() || ' ' || pg_last_wal_replay_lsn()");
+    assert_eq!(
+        second.ask("SELECT pg_last_wal_receive_lsn() < pg_last_wal_replay_lsn()"),
+        "t",
+        "{behind} {end}"
+    );
+    let (code, document) = run(&mut verb(&second, &first));
+    assert_eq!((code, super::step(&document, "become-fit")), (0, "done"), "{document:#}");
+    assert!(!read(&second).unfit);
+}
+
+#[test]
 fn a_half_rewound_folder_starts_no_server() {
     let (first, _second) = super::pair("");
     first.stop();

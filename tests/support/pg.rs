@@ -57,7 +57,7 @@ pub(crate) fn bin_dir() -> &'static Path {
 }
 
 /// Returns the user the servers run as: `postgres` when this is root.
-pub fn run_as() -> Option<(u32, u32)> {
+pub(crate) fn run_as() -> Option<(u32, u32)> {
     static IDS: OnceLock<Option<(u32, u32)>> = OnceLock::new();
     *IDS.get_or_init(|| {
         if !nix::unistd::geteuid().is_root() {

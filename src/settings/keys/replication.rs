@@ -56,7 +56,7 @@ pub(super) const REPLICATION: Section = Section {
 pub(super) const WITNESS: Section = Section {
     name: "witness",
     repeated: false,
-    doc: "The third vote of two nodes: any PostgreSQL on a third host that is none of the cluster's own. A partition is \
+    doc: "The third vote of two nodes: a PostgreSQL on a third host that is none of the cluster's own, or any host with SSH. A partition is \
           decided by the side that reaches it. With mode = \"sync\" no acknowledged commit is lost, and writes go on when \
           the standby dies. With mode = \"async\" the primary serves under a lease; a failover by silence waits until that \
           has run out, and loses what the standby had not received, but never are there two that acknowledge.",
@@ -66,22 +66,31 @@ pub(super) const WITNESS: Section = Section {
             form: Form::Address,
             default: Default::Required,
             example: "\"192.0.2.30\"",
-            doc: "Where that PostgreSQL answers.",
+            doc: "Where it answers.",
+        },
+        Key {
+            name: "transport",
+            form: Form::Word(&["postgres", "ssh"]),
+            default: Default::Value("\"postgres\""),
+            example: "\"ssh\"",
+            doc: "How it is asked. With \"postgres\" its register is a row in a database; with \"ssh\" a file in a folder, and \
+                  nothing is needed there but a shell, flock and sync. Keys and known hosts are those of [ssh]; the \
+                  host key is looked up by the name \"witness\".",
         },
         Key {
             name: "port",
             form: Form::Integer(1, 65_535),
-            default: Default::Value("5432"),
+            default: Default::Found("5432, over SSH that of [ssh]"),
             example: "5432",
             doc: "Its port.",
         },
         Key {
             name: "user",
             form: Form::Text,
-            default: Default::Value("\"postgres\""),
+            default: Default::Found("\"postgres\", over SSH that of [ssh]"),
             example: "\"pgbaton\"",
-            doc: "The role; it keeps its register in the schema pgbaton_witness, which it must be able to make or to use. \
-                  Passwords go into ~/.pgpass.",
+            doc: "The role, which keeps its register in the schema pgbaton_witness and must be able to make or to use that; \
+                  passwords go into ~/.pgpass. Over SSH the user there.",
         },
         Key {
             name: "database",
@@ -89,6 +98,14 @@ pub(super) const WITNESS: Section = Section {
             default: Default::Value("\"postgres\""),
             example: "\"postgres\"",
             doc: "The database.",
+        },
+        Key {
+            name: "directory",
+            form: Form::Text,
+            default: Default::Value("\"pgbaton-witness\""),
+            example: "\"/var/lib/pgbaton-witness\"",
+            doc: "Over SSH: the folder that keeps the register, below the user's home unless it is absolute. It must survive \
+                  a reboot.",
         },
         Key {
             name: "lease",

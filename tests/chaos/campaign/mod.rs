@@ -96,7 +96,7 @@ const LEASE: Duration = Duration::from_secs(2);
 /// `isolation_timeout`), and to act, under load.
 const SLACK: Duration = Duration::from_secs(6);
 /// A host's disk.
-const DISK: u64 = 768 << 20;
+const DISK: u64 = 1536 << 20;
 /// Little log, so that many runs fit on it, and many copies.
 const SERVER: &str = "max_wal_size = '96MB'\nmin_wal_size = '32MB'\nwal_keep_size = '64MB'\n";
 
@@ -404,7 +404,9 @@ impl Campaign {
         ));
         std::fs::create_dir_all(&folder).unwrap();
         for host in &self.lab.hosts {
-            for log in [host.daemon_log(), host.server_log()] {
+            // A server that a rebuild started logs beside its data.
+            let started = host.data_directory.join("pgbaton-start.log");
+            for log in [host.daemon_log(), host.server_log(), started] {
                 let name = log.file_name().unwrap().to_string_lossy().into_owned();
                 drop(std::fs::copy(&log, folder.join(format!("{}-{name}", host.name))));
             }

@@ -3,6 +3,8 @@
 //! One row for each cluster, changed under its lock and durable before it is answered. The server must not be one of
 //! the cluster's own: its vote would go with the data that it votes about.
 
+pub mod ssh;
+
 use super::conn::{ConnError, Session};
 use super::register::parse;
 use super::sql::literal;
