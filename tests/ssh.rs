@@ -5,6 +5,7 @@ use crate::support::pg::{long, must, wait_for};
 use crate::support::sshd::{PORT, Sshd};
 use pgbaton::error::{Kind, Result};
 use pgbaton::host::clock::{Deadline, now};
+use pgbaton::ssh::kept::Kept;
 use pgbaton::ssh::session::{self, Executed, Exit, Ssh};
 use pgbaton::ssh::target::Target;
 use std::path::{Path, PathBuf};
@@ -134,4 +135,25 @@ fn a_key_of_the_agent_is_tried_first_and_hashed_names_are_known() {
     let (told, code) = crate::support::document(&output);
     assert_eq!(code, 75, "{told}");
     assert!(told["error"]["detail"].to_string().contains("no JSON document"), "{told}");
+}
+
+#[test]
+fn a_kept_connection_outlives_those_who_stop_waiting_and_is_made_anew_when_it_breaks() {
+    let bed = Bed::new();
+    let sshd = Sshd::start(&bed.b, "10.77.0.2", "");
+    let target = target(&sshd, sshd.known_hosts("known", "", "node1", "host"));
+    inside(&bed.a, || {
+        let kept = Kept::new(Ok(target));
+        let pid = |deadline| kept.exec("echo $PPID", deadline).map(|done| done.stdout);
+        // Nobody connects so soon; the connection is made all the same.
+        let soon = kept.exec("true", Deadline::after(Duration::from_millis(1)));
+        assert_eq!(soon.unwrap_err().kind(), Kind::TryAgain);
+        let first = pid(long()).unwrap();
+        let slow = kept.exec("sleep 0.3", Deadline::after(Duration::from_millis(50)));
+        assert_eq!(slow.unwrap_err().kind(), Kind::TryAgain);
+        assert_eq!(pid(long()).unwrap(), first, "another connection");
+        let killed = String::from_utf8(first.clone()).unwrap();
+        kept.exec(&format!("kill {killed}"), long()).ok();
+        assert_ne!(pid(long()).unwrap(), first);
+    });
 }

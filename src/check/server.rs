@@ -267,7 +267,8 @@ fn query(major: u32) -> String {
     ];
     if major >= 15 {
         rights.push("'pg_checkpoint', pg_has_role('pg_checkpoint', 'USAGE')".to_owned());
-        for name in ["primary_conninfo", "synchronous_standby_names", "pgbaton.register"] {
+        for name in ["primary_conninfo", "primary_slot_name", "synchronous_standby_names", "pgbaton.register"]
+        {
             rights.push(format!("'alter {name}', has_parameter_privilege('{name}', 'ALTER SYSTEM')"));
         }
         rights.push("'set pgbaton.register', has_parameter_privilege('pgbaton.register', 'SET')".to_owned());

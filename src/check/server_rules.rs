@@ -486,6 +486,7 @@ fn lossless(findings: &mut Findings, node: &Node, server: &ServerSeen) {
     }
     let wanted = [
         ("alter primary_conninfo", "GRANT ALTER SYSTEM ON PARAMETER primary_conninfo"),
+        ("alter primary_slot_name", "GRANT ALTER SYSTEM ON PARAMETER primary_slot_name"),
         ("alter synchronous_standby_names", "GRANT ALTER SYSTEM ON PARAMETER synchronous_standby_names"),
         ("alter pgbaton.register", "GRANT SET, ALTER SYSTEM ON PARAMETER pgbaton.register"),
         ("set pgbaton.register", "GRANT SET, ALTER SYSTEM ON PARAMETER pgbaton.register"),

@@ -5,6 +5,7 @@ use super::recorder::Recorder;
 use super::spec::{SocketKey, Spec};
 use crate::error::{Error, Result};
 use crate::host::clock::{self, Deadline};
+use crate::net::clients::Clients;
 use crate::net::driver::{Poller, Token};
 use crate::net::netlink::{Link, Netlink};
 use crate::net::nft::DropTable;
@@ -26,6 +27,9 @@ const FIRST_SOCKET: u64 = 64;
 
 /// How long the clients of addresses that go may keep the loop within a second: many routers may leave at once.
 const GOODBYES: Duration = Duration::from_millis(20);
+
+/// How long the first look at the machine's connections may take: a module may have to be loaded.
+const ACQUAINTANCE: Duration = Duration::from_secs(1);
 
 /// The shared edges.
 pub(super) struct Edges {
@@ -155,6 +159,14 @@ impl Edges {
         // What can't leave now is announced again when the link is back.
         if let Some(announcer) = self.announcers.get(&link.index) {
             drop(announcer.announce(vip));
+        }
+    }
+
+    /// Looks for connections once, so that the kernel has loaded what it needs for that before it is urgent.
+    pub(super) fn get_acquainted(&mut self) {
+        let nobody = IpAddr::from([0, 0, 0, 0]);
+        if let Err(error) = Clients::of(nobody, 0, Deadline::after(ACQUAINTANCE)) {
+            self.recorder.warn(&format!("clients won't be told when a virtual IP goes: {error}"));
         }
     }
 

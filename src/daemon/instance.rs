@@ -32,6 +32,8 @@ use std::time::Duration;
 
 /// How often a lease is renewed within its lifetime.
 const RENEWALS: u32 = 4;
+/// Into how many parts the time between two renewals is divided among the virtual routers.
+const SHARES: u8 = 128;
 /// How soon an address that couldn't be added is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(200);
 
@@ -177,7 +179,7 @@ impl Instance {
     pub(super) fn keep(&mut self, now: Moment, edges: &mut Edges) {
         if self.held && self.renew.is_some_and(|at| now >= at) {
             self.renew = self.renewal().map(|interval| now + interval);
-            self.put_up(now, edges);
+            self.put(now, true, edges);
         }
         self.announce_due(now, edges);
     }
@@ -483,7 +485,10 @@ impl Instance {
     pub(super) fn hold(&mut self, now: Moment, held: bool) {
         if self.held != held {
             self.held = held;
-            self.renew = if held { self.renewal().map(|interval| now + interval) } else { None };
+            // Each at its own time: hundreds that renew at once would keep the adverts waiting.
+            let share = u32::from(self.spec.router.vrid.get() % SHARES) + 1;
+            let first = |interval: Duration| now + interval * share / u32::from(SHARES);
+            self.renew = if held { self.renewal().map(first) } else { None };
         }
     }
 
@@ -491,8 +496,13 @@ impl Instance {
         self.spec.vips.iter().filter_map(|place| place.vip.lease).min().map(|lease| lease / RENEWALS)
     }
 
-    /// Puts the addresses up, or renews their lease: one system call each.
+    /// Puts the addresses up.
     fn put_up(&mut self, now: Moment, edges: &mut Edges) {
+        self.put(now, false, edges);
+    }
+
+    /// Puts the addresses up, or renews their lease: one system call each.
+    fn put(&mut self, now: Moment, renewing: bool, edges: &mut Edges) {
         let mut failure = None;
         for Place { vip, inside, scope } in &self.spec.vips {
             let ipv6 = vip.address.address().is_ipv6();
@@ -507,7 +517,12 @@ impl Instance {
                 ..AddressOptions::default()
             };
             let home = self.home();
-            if let Err(error) = edges.netlink.add_address(home.index, vip.address, &options) {
+            let done = if renewing {
+                edges.netlink.renew_address(home.index, vip.address, &options)
+            } else {
+                edges.netlink.add_address(home.index, vip.address, &options).map(drop)
+            };
+            if let Err(error) = done {
                 failure = Some(format!("can't keep {} on {}: {error}", vip.address, home.name));
             }
         }

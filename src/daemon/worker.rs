@@ -12,7 +12,7 @@ use crate::pg::epoch::Term;
 use crate::pg::facts;
 use crate::pg::local::LocalServer;
 use crate::pg::server::DataDirectory;
-use crate::pg::vote;
+use crate::pg::{promote, vote};
 use crate::plan::Plan;
 use crate::plan::apply::{self, Progress, World};
 use crate::plan::build::{self, Promotion, StopBounds, Vip, VipSeen, Votes};
@@ -247,8 +247,15 @@ fn serve_plan(
 
 /// Does one of the small jobs that keep the voters' registers true.
 fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
-    let Some(voters) = &config.voters else { return Ok(()) };
     let deadline = Deadline::after(config.connect_within * 2);
+    if let Job::Prepare = job {
+        let session = world.server()?.session(deadline)?;
+        if session.query("SELECT pg_is_in_recovery()", deadline)?.first().is_some_and(|row| row.is_true(0)) {
+            let slots: Vec<&str> = config.slots.iter().map(String::as_str).collect();
+            promote::prepare_slots(session, &slots, deadline)?;
+        }
+    }
+    let Some(voters) = &config.voters else { return Ok(()) };
     match job {
         Job::Confirm { term, nodes } => {
             let session = world.server()?.session(deadline)?;

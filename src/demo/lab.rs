@@ -25,10 +25,13 @@ pub const VIP: Ipv4Addr = Ipv4Addr::new(192, 18, 12, 23);
 /// The client's address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 18, 12, 9);
 /// The hosts by name, with their addresses and VRRP priorities; the spare has none.
-const NODES: [(&str, Ipv4Addr, Option<u8>); 3] = [
+const NODES: [(&str, Ipv4Addr, Option<u8>); 6] = [
     ("node1", Ipv4Addr::new(192, 18, 12, 21), Some(200)),
     ("node2", Ipv4Addr::new(192, 18, 12, 22), Some(190)),
     ("spare", Ipv4Addr::new(192, 18, 12, 24), None),
+    ("node3", Ipv4Addr::new(192, 18, 12, 25), Some(180)),
+    ("node4", Ipv4Addr::new(192, 18, 12, 26), Some(170)),
+    ("node5", Ipv4Addr::new(192, 18, 12, 27), Some(160)),
 ];
 /// How long the standbys may take to stream, and node1 to take the virtual address.
 const SETTLE: Duration = Duration::from_secs(60);
@@ -47,6 +50,8 @@ pub struct LabOptions {
     pub sync: bool,
     /// Whether the third host is a witness instead of a spare: a server of its own, and no daemon.
     pub witness: bool,
+    /// How many data nodes there are besides node1 and node2.
+    pub more: usize,
     /// The advert interval.
     pub advert: Duration,
     /// `guard.availability`: `prefer` or `hold`.
@@ -80,6 +85,7 @@ impl LabOptions {
             spare: false,
             sync: false,
             witness: false,
+            more: 0,
             advert: Duration::from_secs(1),
             availability: "prefer".to_owned(),
             lease: None,
@@ -105,7 +111,11 @@ impl LabOptions {
     }
 
     fn nodes(&self) -> impl Iterator<Item = (&'static str, Ipv4Addr, Option<u8>)> {
-        NODES.into_iter().take(if self.spare || self.witness { 3 } else { 2 })
+        let third = self.spare || self.witness;
+        NODES
+            .into_iter()
+            .filter(move |(name, ..)| *name != "spare" || third)
+            .take(2 + usize::from(third) + self.more)
     }
 }
 
@@ -267,6 +277,7 @@ impl Lab {
                 (true, true) => {
                     "\n[replication]\nmode = \"sync\"\n\n[witness]\naddress = \"192.18.12.24\"\n"
                 }
+                (true, false) if self.options.more > 0 => "\n[replication]\nmode = \"sync\"\nacknowledgements = 2\n",
                 (true, false) => "\n[replication]\nmode = \"sync\"\n",
                 (false, true) => "\n[replication]\nrejoin = \"auto\"\n\n[witness]\naddress = \"192.18.12.24\"\nlease = \"5s\"\n",
                 (false, false) => "",
@@ -400,7 +411,7 @@ impl Drop for Lab {
 }
 
 /// `max_connections` of every server.
-const CONNECTIONS: u32 = 50;
+const CONNECTIONS: u32 = 250;
 
 /// What every server of the lab is told. fsync stays on: the numbers are meant to be true.
 const SERVER: &str = "\

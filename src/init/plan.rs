@@ -224,6 +224,7 @@ pub fn rights(major: u32, role: &str, database: &str) -> Vec<(String, String)> {
     if major >= 15 {
         for (what, parameter) in [
             ("ALTER SYSTEM", "primary_conninfo"),
+            ("ALTER SYSTEM", "primary_slot_name"),
             ("ALTER SYSTEM", "synchronous_standby_names"),
             ("SET", "pgbaton.register"),
             ("ALTER SYSTEM", "pgbaton.register"),

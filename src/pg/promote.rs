@@ -237,14 +237,15 @@ pub fn record_epoch(session: &mut Session, epoch: &Epoch, deadline: Deadline) ->
 
 /// Makes sure that a physical replication slot of each name exists, and returns the names of the new ones.
 ///
-/// Slots aren't copied to standbys: without them, the new primary may drop WAL that another node still needs. A new
-/// slot keeps WAL from now on, before its node connects.
+/// Slots aren't copied to standbys: without them, the new primary may drop WAL that another node still needs. On a primary
+/// a slot keeps WAL from now on, before its node connects; on a standby it keeps nothing until then.
 pub fn ensure_slots(session: &mut Session, names: &[&str], deadline: Deadline) -> Result<Vec<String>> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
+    drop_slots(session, names, "NOT pg_is_in_recovery() AND restart_lsn IS NULL", deadline)?;
     let sql = format!(
-        "SELECT (pg_create_physical_replication_slot(n, true)).slot_name FROM unnest({}) AS n \
+        "SELECT (pg_create_physical_replication_slot(n, NOT pg_is_in_recovery())).slot_name FROM unnest({}) AS n \
          WHERE NOT EXISTS (SELECT 1 FROM pg_replication_slots WHERE slot_name = n AND slot_type = 'physical')",
         text_array(names)
     );
@@ -254,6 +255,29 @@ pub fn ensure_slots(session: &mut Session, names: &[&str], deadline: Deadline) -
         other => other?,
     };
     Ok(rows.iter().filter_map(|row| row.get(0)).map(str::to_owned).collect())
+}
+
+/// Has the slots ready that a standby will need as a primary, none of them keeping WAL: what is left of a time as the
+/// primary would keep it for ever.
+pub fn prepare_slots(session: &mut Session, names: &[&str], deadline: Deadline) -> Result<Vec<String>> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    drop_slots(session, names, "pg_is_in_recovery() AND restart_lsn IS NOT NULL", deadline)?;
+    ensure_slots(session, names, deadline)
+}
+
+fn drop_slots(session: &mut Session, names: &[&str], which: &str, deadline: Deadline) -> Result<()> {
+    let sql = format!(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+         WHERE slot_name = ANY ({}) AND slot_type = 'physical' AND NOT active AND {which}",
+        text_array(names)
+    );
+    match session.query(sql, deadline) {
+        // Its node has connected in between, or somebody else has dropped it.
+        Err(error) if matches!(error.sqlstate(), Some("55006" | "42704")) => Ok(()),
+        other => Ok(other.map(drop)?),
+    }
 }
 
 /// Makes a checkpoint, so that the control file shows the new timeline (`pg_rewind` reads it from there).

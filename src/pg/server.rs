@@ -2,13 +2,12 @@
 //!
 //! An edge: files, signals and processes. A server is stopped by signals to its postmaster, held by a pidfd, so that no
 //! child process stands between the decision and the end. A postmaster that was killed leaves backends that go on
-//! acknowledging commits to clients that are connected: so the server counts as stopped only when no process of
-//! it is left in the data folder.
+//! acknowledging commits: so the server counts as stopped only when no process of it is left in the data folder.
 
 use super::history::History;
 use super::lsn::{SystemId, Timeline};
 use crate::error::{Error, Kind, Result};
-use crate::host::clock::{Deadline, now};
+use crate::host::clock::{Deadline, now, pause};
 use crate::host::files::{Owner, read_limited, read_optional, sync_directory, write_atomic_as};
 use crate::host::process::{Pidfd, find_by_cwd, run_spawn};
 use crate::host::spawn::Spawn;
@@ -311,9 +310,16 @@ impl DataDirectory {
             .name("pg_ctl".to_owned())
             .spawn(move || done.send(run_spawn(spawn, deadline)).unwrap_or_default())
             .map_err(|error| Error::failed("can't start a thread").detail(error))?;
+        let mut output = None;
         loop {
             // pg_ctl looks ten times a second: the lock file says it sooner, pg_ctl's end says what went wrong.
-            let result = ended.recv_timeout(START_POLL);
+            let result = match output.take() {
+                Some(output) => {
+                    pause(START_POLL);
+                    Ok(Ok(output))
+                }
+                None => ended.recv_timeout(START_POLL),
+            };
             let postmaster = self.postmaster()?;
             if postmaster.as_ref().is_some_and(Postmaster::is_open) {
                 return Ok(Started { changed: true, took: now().since(begin) });
@@ -322,7 +328,7 @@ impl DataDirectory {
                 Error::new(Kind::TryAgain, "the server isn't open yet; it may still come up")
                     .hint(format!("tail {}", options.log.display()))
             };
-            let output = match result {
+            let said = match result {
                 Err(RecvTimeoutError::Timeout) if deadline.passed() => return Err(late()),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => return Err(Error::failed("pg_ctl's thread ended")),
@@ -331,11 +337,16 @@ impl DataDirectory {
                 Ok(Ok(output)) => output,
             };
             if postmaster.is_some() {
-                return Err(late());
+                if deadline.passed() {
+                    return Err(late());
+                }
+                // Somebody else's start, perhaps that of a run that was killed, came first: it is as good.
+                output = Some(said);
+                continue;
             }
-            let said = log_since(&options.log, logged);
+            let log = log_since(&options.log, logged);
             return Err(Error::failed("the server doesn't start")
-                .detail(if said.is_empty() { output.complaint() } else { said })
+                .detail(if log.is_empty() { said.complaint() } else { log })
                 .hint(format!("tail {}", options.log.display())));
         }
     }

@@ -25,6 +25,9 @@ const POLL: Duration = Duration::from_micros(500);
 /// How long the server at hand may take for a short answer, when the time for the work has gone by.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 
+/// How long a session may say nothing while it holds the register's lock.
+const LOCKED_IDLE: Duration = Duration::from_secs(1);
+
 /// Why a voter gave no vote.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoVote {
@@ -106,22 +109,39 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Stored, ConnErr
 /// Asks a standby to promise a term, and returns its vote once it is frozen (rules 1 and 2): its receiver is gone
 /// and all it has received is replayed.
 pub fn promise(session: &mut Session, voter: &str, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
-    promise_by(session, voter, |register, standing| register.promise(ask, standing), deadline)
+    let record = engage(session, voter, ask, deadline)?;
+    let data = frozen(session, deadline)?;
+    Ok(Vote { voter: voter.to_owned(), data: Some(data), record })
 }
 
-/// Promises a term to this node itself although it has promised another, because an operator says so; frozen as by
-/// [`promise`].
-pub fn force(session: &mut Session, voter: &str, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
-    promise_by(session, voter, |register, standing| register.force(ask, standing), deadline)
+/// Has a standby promise a term and let go of its primary, without waiting until it is [`frozen`]; returns the newest
+/// configuration of its register.
+pub fn engage(
+    session: &mut Session,
+    voter: &str,
+    ask: &Ask,
+    deadline: Deadline,
+) -> Result<Option<Configuration>, NoVote> {
+    engage_by(session, voter, |register, standing| register.promise(ask, standing), deadline)
 }
 
-fn promise_by(
+/// Promises a term to this node itself although it has promised another, because an operator says so; as [`engage`].
+pub fn force(
+    session: &mut Session,
+    voter: &str,
+    ask: &Ask,
+    deadline: Deadline,
+) -> Result<Option<Configuration>, NoVote> {
+    engage_by(session, voter, |register, standing| register.force(ask, standing), deadline)
+}
+
+fn engage_by(
     session: &mut Session,
     voter: &str,
     rule: impl FnOnce(&Register, &Standing) -> Result<Register, Refusal>,
     deadline: Deadline,
-) -> Result<Vote, NoVote> {
-    let stored = locked(session, deadline, |session| {
+) -> Result<Option<Configuration>, NoVote> {
+    locked(session, deadline, |session| {
         let stored = read(session, deadline)?;
         let mut register = rule(&stored.register, &stored.standing(voter)).map_err(NoVote::Refused)?;
         if let Some(upstream) = &stored.upstream {
@@ -134,10 +154,8 @@ fn promise_by(
             alter(session, "primary_conninfo", "", deadline)?;
         }
         super::setting::reload(session, deadline)?;
-        Ok::<_, NoVote>(Stored { register, ..stored })
-    })?;
-    let data = frozen(session, deadline)?;
-    Ok(Vote { voter: voter.to_owned(), data: Some(data), record: stored.register.record })
+        Ok(register.record)
+    })
 }
 
 /// Waits until a detached standby's receiver is gone and everything it received is replayed; returns what it holds.
@@ -206,7 +224,8 @@ pub fn attach(
     })
 }
 
-/// Makes a frozen candidate fetch what another frozen node has more: streams from it without leaving its promise.
+/// Makes a frozen candidate fetch what another frozen node has more: streams from it without leaving its promise, and
+/// without a slot, which a standby keeps for nobody.
 pub fn catch_up(
     session: &mut Session,
     host: &str,
@@ -214,6 +233,9 @@ pub fn catch_up(
     until: Lsn,
     deadline: Deadline,
 ) -> Result<Frozen, ConnError> {
+    const SLOT: &str = "primary_slot_name";
+    let slot = session.query(format!("SHOW {SLOT}"), deadline)?;
+    let slot = slot.first().and_then(|row| row.get(0)).unwrap_or_default().to_owned();
     let upstream = locked(session, deadline, |session| {
         let stored = read(session, deadline)?;
         let known = stored.register.upstream.as_ref().or(stored.upstream.as_ref());
@@ -223,6 +245,9 @@ pub fn catch_up(
         conninfo.set("host", host);
         conninfo.remove("hostaddr");
         conninfo.set("port", &port.to_string());
+        if !slot.is_empty() {
+            alter(session, SLOT, "", deadline)?;
+        }
         alter(session, "primary_conninfo", &conninfo.to_string(), deadline)?;
         super::setting::reload(session, deadline)?;
         Ok(())
@@ -245,6 +270,9 @@ pub fn catch_up(
     let within = deadline.max(Deadline::after(ANSWER_WITHIN));
     locked(session, within, |session| {
         alter(session, "primary_conninfo", "", within)?;
+        if !slot.is_empty() {
+            alter(session, SLOT, &slot, within)?;
+        }
         super::setting::reload(session, within)
     })?;
     upstream?;
@@ -380,15 +408,23 @@ fn alter(session: &mut Session, name: &str, value: &str, deadline: Deadline) -> 
     session.execute(format!("ALTER SYSTEM SET {} = {}", ident(name), literal(value)), deadline).map(drop)
 }
 
-/// Does something under the register's lock. A session that is lost gives the lock back by itself.
+/// Does something under the register's lock. A session that is lost gives the lock back by itself, and one whose machine
+/// is frozen is ended by the server after [`LOCKED_IDLE`] (14 and newer): others must be able to vote.
 fn locked<T, E: From<ConnError>>(
     session: &mut Session,
     deadline: Deadline,
     work: impl FnOnce(&mut Session) -> Result<T, E>,
 ) -> Result<T, E> {
-    session.query(format!("SELECT pg_advisory_lock({LOCK})"), deadline)?;
+    let idle = |most: u128| {
+        format!(
+            "(SELECT set_config('idle_session_timeout', '{most}', false) \
+             WHERE current_setting('server_version_num')::int4 >= 140000)"
+        )
+    };
+    let bound = idle(LOCKED_IDLE.as_millis());
+    session.query(format!("SELECT pg_advisory_lock({LOCK}), {bound}"), deadline)?;
     let result = work(session);
-    let unlocked = session.query(format!("SELECT pg_advisory_unlock({LOCK})"), deadline);
+    let unlocked = session.query(format!("SELECT pg_advisory_unlock({LOCK}), {}", idle(0)), deadline);
     let value = result?;
     unlocked?;
     Ok(value)

@@ -338,7 +338,7 @@ impl World {
                 election.freeze(server.session(deadline)?, ask, intended, deadline).map(Applied::changed)
             }
             Step::CollectVotes { .. } | Step::OverrideVotes { .. } => {
-                election.collect(deadline).map(Applied::changed)
+                election.collect(self.server()?.session(deadline)?, deadline).map(Applied::changed)
             }
             Step::OutlastLease { lease, gone } => Ok(match election.outlast(*lease, gone, deadline)? {
                 Some(detail) => Applied::changed(detail),

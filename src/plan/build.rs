@@ -303,15 +303,16 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
         // Promoted by votes whose givers have died since: their names would keep the epoch row waiting.
         plan.needed(Step::SetNames { first: Some(facts.intent.term) });
     }
-    let promoted = (!facts.in_recovery).then(|| "the server is the primary".to_owned());
-    plan.step(Step::Promote { within: facts.within }, promoted);
     if let Some(votes) = facts.votes.as_ref().filter(|_| facts.in_recovery) {
-        // Before the standbys are turned this way: each asks for its slot at once.
+        // Before the standbys are turned this way: each asks for its slot at once. They connect while this server is
+        // being promoted, and follow it onto the new timeline.
         if !facts.slots.is_empty() {
             plan.needed(Step::EnsureSlots { names: facts.slots.clone() });
         }
         plan.needed(Step::Repoint { host: votes.place.0.clone(), port: votes.place.1 });
     }
+    let promoted = (!facts.in_recovery).then(|| "the server is the primary".to_owned());
+    plan.step(Step::Promote { within: facts.within }, promoted);
     // With votes the row is the proof that the standbys acknowledge: it is committed again even when it is there.
     let recorded = (facts.epoch_recorded && facts.votes.is_none())
         .then(|| format!("the database has the row of term {}", facts.intent.term));
@@ -487,8 +488,17 @@ mod tests {
         let facts = Promotion { votes: Some(votes), ..promotion() };
         let plan = names(&promote(&facts));
         assert_eq!(
-            plan.get(..6).unwrap(),
-            ["freeze", "override-votes", "catch-up", "set-names", "record-intent", "promote"]
+            plan.get(..8).unwrap(),
+            [
+                "freeze",
+                "override-votes",
+                "catch-up",
+                "set-names",
+                "record-intent",
+                "ensure-slots",
+                "repoint",
+                "promote"
+            ]
         );
         let again = Promotion { in_recovery: false, intent_on_disk: true, ..facts };
         assert_eq!(names(&promote(&again)).first(), Some(&"set-names"));

@@ -52,6 +52,8 @@ pub struct Voters {
 pub struct Election {
     voters: Voters,
     ask: Option<Ask>,
+    /// The newest configuration of this node's own register.
+    record: Option<Configuration>,
     votes: Vec<Vote>,
     enough: Option<Enough>,
     /// When the promises were enough but for the lease of the old primary.
@@ -68,6 +70,7 @@ impl Election {
         Self {
             voters,
             ask: None,
+            record: None,
             votes: Vec::new(),
             enough: None,
             promised_at: None,
@@ -96,7 +99,7 @@ impl Election {
         let mut promised = if self.voters.overridden {
             vote::force(session, &self.voters.node, ask, deadline)
         } else {
-            vote::promise(session, &self.voters.node, ask, deadline)
+            vote::engage(session, &self.voters.node, ask, deadline)
         };
         if let Err(NoVote::Refused(Refusal::Held { holder, .. })) = &promised
             && *holder == self.voters.node
@@ -107,27 +110,27 @@ impl Election {
                 self.ask = Some(Ask { term: left.term, holder: left.holder, id: left.id });
                 self.abandon(session);
             }
-            promised = vote::promise(session, &self.voters.node, ask, deadline);
+            promised = vote::engage(session, &self.voters.node, ask, deadline);
         }
         self.ask = Some(ask.clone());
         self.intended = intended;
-        let vote = promised.map_err(|no| match no {
+        self.record = promised.map_err(|no| match no {
             NoVote::Refused(refusal) => {
                 Error::refused(format!("this node may not stand for term {}: {refusal}", ask.term))
                     .hint("pgbaton cluster status")
             }
             NoVote::Silent(error) => error.into(),
         })?;
-        let said = described(&vote);
-        self.votes = vec![vote];
+        self.votes.clear();
         self.enough = None;
         self.promised_at = None;
         self.gone = None;
-        Ok(said)
+        Ok(format!("term {} is promised to this node", ask.term))
     }
 
-    /// Asks the other voters, all at once, until their promises are enough (rules 1 to 4).
-    pub fn collect(&mut self, deadline: Deadline) -> Result<String> {
+    /// Asks the other voters, all at once, until their promises are enough (rules 1 to 4). Their receivers and this node's
+    /// own end at the same time; nothing is judged before this one is frozen.
+    pub fn collect(&mut self, session: &mut Session, deadline: Deadline) -> Result<String> {
         let ask = self.asked()?.clone();
         let until = deadline.within(self.voters.vote_within);
         let (told, answers) = channel();
@@ -146,6 +149,9 @@ impl Election {
             }
         }
         drop(told);
+        let own = vote::frozen(session, until)?;
+        self.votes =
+            vec![Vote { voter: self.voters.node.clone(), data: Some(own), record: self.record.clone() }];
         if self.voters.overridden {
             return self.hear(&answers, refusals, until);
         }

@@ -1,22 +1,21 @@
 //! A connection that is kept: a handshake takes a tenth of a second and more, which a vote hasn't got.
 //!
-//! One thread owns the connection and runs the command lines that come to it, each with its own deadline. A
-//! connection that is being made goes on when whoever asked for it has stopped waiting: the next one finds it made. It is
-//! hung up when nothing comes for a long while.
+//! One thread owns the connection and runs the command lines that come to it, one after the other. Neither a connection that
+//! is being made nor a command ends because whoever asked has stopped waiting: the next one would have to begin anew.
+//! It is hung up when nothing comes for a long while.
 
 use super::session::{self, Executed, Ssh};
 use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
-use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// How long a connection is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(3600);
-/// How long making one may take, however short the patience of whoever asked.
-const CONNECT: Duration = Duration::from_secs(5);
+/// How long making one may take, and a command, however short the patience of whoever asked.
+const WITHIN: Duration = Duration::from_secs(5);
 
 /// A command line, until when it is worth running, and where its output goes.
 struct Job {
@@ -25,21 +24,17 @@ struct Job {
     answer: Sender<Result<Executed>>,
 }
 
-/// The socket of the connection in use, so that whoever stops waiting can cut it.
-type Socket = Arc<Mutex<Option<TcpStream>>>;
-
 /// A host that is asked again and again.
 #[derive(Debug)]
 pub struct Kept {
     target: std::result::Result<Target, Error>,
     jobs: Mutex<Option<Sender<Job>>>,
-    socket: Socket,
 }
 
 impl Kept {
     /// Creates the handle; nothing is connected yet. What is wrong with the target is told by each use.
     pub fn new(target: Result<Target>) -> Self {
-        Self { target, jobs: Mutex::default(), socket: Socket::default() }
+        Self { target, jobs: Mutex::default() }
     }
 
     /// Returns how the host is reached, for messages.
@@ -61,13 +56,7 @@ impl Kept {
             Err(RecvTimeoutError::Disconnected) => {
                 Err(Error::failed("the SSH thread ended").detail(self.place()))
             }
-            Err(RecvTimeoutError::Timeout) => {
-                // A command that hangs would hold up those that follow.
-                if let Some(socket) = self.socket.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                    socket.shutdown(Shutdown::Both).ok();
-                }
-                Err(late(&self.place()))
-            }
+            Err(RecvTimeoutError::Timeout) => Err(late(&self.place())),
         }
     }
 
@@ -93,20 +82,19 @@ impl Kept {
     fn begin(&self) -> Result<Sender<Job>> {
         let target = self.target.as_ref().map_err(|error| Error::config(error.to_string()))?.clone();
         let (open, queue) = channel();
-        let socket = Arc::clone(&self.socket);
         std::thread::Builder::new()
             .name("ssh-kept".to_owned())
-            .spawn(move || serve(&target, &socket, &queue))
+            .spawn(move || serve(&target, &queue))
             .map_err(|error| Error::failed("can't start a thread").detail(error))?;
         Ok(open)
     }
 }
 
 /// What the connection's thread does.
-fn serve(target: &Target, socket: &Socket, queue: &Receiver<Job>) {
+fn serve(target: &Target, queue: &Receiver<Job>) {
     let mut kept: Option<Ssh> = None;
     while let Ok(job) = queue.recv_timeout(IDLE) {
-        let result = serve_one(target, socket, &mut kept, &job);
+        let result = serve_one(target, &mut kept, &job);
         // Whoever asked may have stopped waiting.
         job.answer.send(result).unwrap_or_default();
     }
@@ -115,23 +103,22 @@ fn serve(target: &Target, socket: &Socket, queue: &Receiver<Job>) {
     }
 }
 
-fn serve_one(target: &Target, socket: &Socket, kept: &mut Option<Ssh>, job: &Job) -> Result<Executed> {
+fn serve_one(target: &Target, kept: &mut Option<Ssh>, job: &Job) -> Result<Executed> {
+    if job.deadline.passed() {
+        return Err(late(&target.place()));
+    }
+    let within = || job.deadline.max(Deadline::after(WITHIN));
     if let Some(mut ssh) = kept.take() {
-        ssh.until(job.deadline);
+        ssh.until(within());
         if let Ok(done) = ssh.exec(&job.line) {
             *kept = Some(ssh);
             return Ok(done);
         }
     }
-    let (lend, borrowed) = channel();
-    let connect = Deadline::after(CONNECT.max(job.deadline.left()));
-    let mut ssh = session::open(target, connect, &lend)?;
-    *socket.lock().unwrap_or_else(PoisonError::into_inner) = borrowed.try_recv().ok();
-    if job.deadline.passed() {
-        *kept = Some(ssh);
-        return Err(late(&target.place()));
-    }
-    ssh.until(job.deadline);
+    // Nobody cuts this connection: what it does ends by its own deadlines.
+    let (lend, _) = channel();
+    let mut ssh = session::open(target, within(), &lend)?;
+    ssh.until(within());
     let done = ssh.exec(&job.line)?;
     *kept = Some(ssh);
     Ok(done)

@@ -2,7 +2,8 @@
 //!
 //! Everything is printed as stage times, or as a ratio to a floor or a peer that is measured in the same run;
 //! nothing is asserted. `cargo bench -- --rounds 10` takes more rounds, `--seconds 10` shorter windows, and `failover`,
-//! `engine`, `verbs` or `process` one part; `--megabytes 2000` is how much data a rebuild copies.
+//! `engine`, `verbs` or `process` one part, `engine memory costs` some rows of it; `--megabytes 2000` is how much data a
+//! rebuild copies.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -65,7 +66,7 @@ fn main() {
         verbs::run(rounds, number("--megabytes", 500));
     }
     if wanted("engine") {
-        engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"));
+        engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"), &words);
     }
     if wanted("failover") {
         failovers(rounds);

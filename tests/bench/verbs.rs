@@ -252,7 +252,7 @@ fn fill(server: &Cluster, megabytes: usize) {
     let mut session = server.session();
     let rows = megabytes * 1024;
     let sql = format!(
-        "CREATE TABLE big AS SELECT i, repeat(md5(i::text), 31) AS t FROM generate_series(1, {rows}) AS i; CHECKPOINT"
+        "CREATE TABLE public.big AS SELECT i, repeat(md5(i::text), 31) AS t FROM generate_series(1, {rows}) AS i; CHECKPOINT"
     );
     session.execute("SET statement_timeout = 0", long()).expect("a setting");
     for statement in sql.split("; ") {
@@ -316,7 +316,7 @@ fn rewinds(rounds: usize, megabytes: usize) {
         let deadline = pgbaton::host::clock::Deadline::after(Duration::from_secs(600));
         server
             .session()
-            .execute("UPDATE big SET t = t || 'x' WHERE i % 3 = 0", deadline)
+            .execute("UPDATE public.big SET t = t || 'x' WHERE i % 3 = 0", deadline)
             .expect("the writes");
         server.session().execute("CHECKPOINT", deadline).expect("a checkpoint");
     }

@@ -231,6 +231,42 @@ fn a_wrong_password_is_dropped_and_told_once() {
 }
 
 #[test]
+fn the_router_of_a_cluster_can_speak_by_unicast_and_hears_its_nodes_only() {
+    for ipv6 in [false, true] {
+        let bench = Bench::new(&format!("cluster-unicast{}", u8::from(ipv6)));
+        let manner = Manner { ipv6, unicast: true, ..PLAIN };
+        let theirs = bench.keepalived(End::B, &manner.theirs(100, ""));
+        bench.until(End::B, manner.vip(), true);
+        let vip = |address: &&str| format!("[[vip]]\naddress = \"{address}\"\n\n");
+        let vips = manner.addresses().iter().map(vip).collect::<Vec<_>>().concat();
+        // keepalived 2.2 sends IPv6 unicast with the hop limit of the system.
+        let more = if ipv6 { "min_ttl = 64" } else { "" };
+        let cluster = |other: u8| {
+            format!(
+                "[[node]]\nname = \"t\"\naddress = \"{}\"\npriority = 200\n\n\
+                 [[node]]\nname = \"u\"\naddress = \"{}\"\npriority = 100\n\n\
+                 [vrrp]\npreempt = false\nadvert_interval = \"100ms\"\nunicast = true\n{more}\n\n{vips}",
+                manner.node(1),
+                manner.node(other)
+            )
+        };
+        let ours = bench.pgbaton(End::A, &cluster(2));
+        ours.until_counter("t", "adverts_received", 3);
+        assert_eq!(ours.ask("status").pointer("/vrrp/active_node").unwrap(), "u", "{}", ours.log());
+        theirs.stop();
+        bench.until_at(End::A, manner.vip());
+        let theirs = bench.keepalived(End::B, &manner.theirs(100, ""));
+        ours.until_counter("t", "adverts_sent", ours.counter("t", "adverts_sent") + 20);
+        assert!(!bench.has(End::B, manner.vip()), "it hears ours: {}", theirs.log());
+        ours.stop();
+        bench.until_at(End::B, manner.vip());
+        // Whoever isn't a node isn't heard.
+        let ours = bench.pgbaton(End::A, &cluster(3));
+        ours.until_counter("t", "discarded_unknown_peer", 3);
+    }
+}
+
+#[test]
 fn the_router_of_an_ipv6_cluster_speaks_from_its_link_local_address_and_knows_the_other_node_by_its_own() {
     use crate::net::bed::{inside, port, soon};
     use pgbaton::net::driver::readable_before;

@@ -55,8 +55,8 @@ fn a_power_loss_costs_no_acknowledged_commit_and_the_old_primary_rejoins_by_itse
             "step-done:freeze",
             "step-done:collect-votes",
             "step-done:record-intent",
-            "step-done:promote",
             "step-done:repoint",
+            "step-done:promote",
             "step-done:record-epoch",
             "step-done:add-address",
             "serving",
@@ -403,4 +403,43 @@ fn a_witness_needs_no_more_than_ssh() {
     stage.until("node2 to go on alone", || names("node2")?.is_empty().then_some(()));
     stage.until_commits(&writer, "node2", fault + std::time::Duration::from_secs(1));
     assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+}
+
+#[test]
+fn of_five_nodes_two_may_go_and_the_most_complete_of_the_rest_leads() {
+    let stage = Stage::with("sync-five", |options| {
+        options.sync = true;
+        options.more = 3;
+        "hold".clone_into(&mut options.availability);
+    });
+    let all = ["node1", "node2", "node3", "node4", "node5"];
+    let names = |node: &str| stage.host(node).sql_value("SHOW synchronous_standby_names").ok()?;
+    stage.until("the names in force", || {
+        (names("node1")? == "ANY 2 (\"node2\", \"node3\", \"node4\", \"node5\")").then_some(())
+    });
+    let writer = stage.writer();
+    // The next in line has less of the log than the others: it fetches what it lacks, or lets another lead.
+    stage.host("node2").cut().unwrap();
+    let cut = now();
+    stage.until_commits(&writer, "node1", cut);
+    let fault = stage.host("node1").power_off().unwrap();
+    stage.host("node2").heal().unwrap();
+    let primary = stage.until("another primary", || {
+        let serves = |node: &&str| writer.look(|ledger| ledger.count_by(node, fault)) >= 50;
+        all.iter().copied().skip(1).find(serves)
+    });
+    // One more: three of five are left, and each commit still has two acknowledgements.
+    let next = if primary == "node3" { "node4" } else { "node3" };
+    let fault = stage.host(next).power_off().unwrap();
+    stage.until_commits(&writer, primary, fault + std::time::Duration::from_millis(500));
+    for node in ["node1", next] {
+        stage.host(node).power_on(true).unwrap();
+    }
+    for node in all.into_iter().filter(|node| *node != primary) {
+        stage.until(&format!("{node} to follow"), || {
+            stage.host(primary).streams_to(node).unwrap_or(false).then_some(())
+        });
+    }
+    stage.until_only_holder(primary);
+    assert_eq!(stage.verify(&writer.finish(), primary).lost, 0);
 }

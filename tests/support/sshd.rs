@@ -35,11 +35,12 @@ impl Sshd {
         }
         std::fs::copy(folder.join("user.pub"), folder.join("authorized_keys")).unwrap();
         let here = folder.display();
+        // A bash of the first level that sshd has started reads the ~/.bashrc of whoever runs the tests.
         let text = format!(
             "{settings}\nPort {PORT}\nListenAddress {address}\nHostKey {here}/host\nPidFile none\n\
              AuthorizedKeysFile {here}/authorized_keys\nStrictModes no\nUsePAM no\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\n\
-             Subsystem sftp internal-sftp\n"
+             SetEnv SHLVL=5\nSubsystem sftp internal-sftp\n"
         );
         std::fs::write(folder.join("sshd_config"), text).unwrap();
         let mut command = Command::new("ip");

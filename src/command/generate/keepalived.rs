@@ -97,12 +97,23 @@ fn text(
     write!(
         text,
         "vrrp_instance {cluster} {{\n    state BACKUP\n    nopreempt\n    interface {interface}\n    \
-         virtual_router_id {}\n    priority {priority}\n    advert_int {}.{:02}\n    virtual_ipaddress {{\n",
+         virtual_router_id {}\n    priority {priority}\n    advert_int {}.{:02}\n",
         settings.vrrp.virtual_router_id,
         centiseconds / 100,
         centiseconds % 100,
     )
     .ok();
+    if settings.vrrp.unicast {
+        write!(text, "    unicast_src_ip {}\n    unicast_peer {{\n", me.address).ok();
+        for peer in settings.nodes.iter().filter(|node| node.name != me.name) {
+            writeln!(text, "        {}", peer.address).ok();
+        }
+        text.push_str("    }\n");
+    }
+    if !settings.vrrp.signing.keys.is_empty() {
+        text.push_str("    # auth_keys: keepalived before 2.4.2 can't sign adverts; newer ones have auth_hmac { ... } here.\n");
+    }
+    text.push_str("    virtual_ipaddress {\n");
     match args.style {
         KeepalivedStyle::Elector => {
             let length = if marker.is_ipv4() { 32 } else { 128 };

@@ -231,6 +231,7 @@ impl Loop {
         if let Some(supervisor) = &self.supervisor {
             debug_assert_eq!(supervisor.phase(), Phase::Starting);
         }
+        self.edges.get_acquainted();
         let links = self.edges.netlink.links()?;
         self.remove_stale_links(&links)?;
         self.watch_again(&links);

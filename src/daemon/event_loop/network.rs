@@ -43,6 +43,10 @@ impl Loop {
                 }
                 NetEvent::AddressAdded(address) => {
                     look_again |= !self.waiting.is_empty() && !address.is_ours();
+                    // Every renewed lease is such an event, and none is news.
+                    if address.is_ours() {
+                        continue;
+                    }
                     let ip = address.address.address();
                     for id in self.concerned(address.index, ip) {
                         self.act(now, id, |instance, edges| instance.address_added(now, ip, edges));
@@ -71,8 +75,7 @@ impl Loop {
         self.instances.iter().filter_map(here).collect()
     }
 
-    /// Returns the virtual routers that an address means something to. Every renewed lease is an event, so this is
-    /// asked hundreds of times a second.
+    /// Returns the virtual routers that an address means something to.
     fn concerned(&self, index: u32, ip: IpAddr) -> Vec<Id> {
         let concerned = |(id, instance): (&Id, &Instance)| instance.knows(index, ip).then_some(*id);
         self.instances.iter().filter_map(concerned).collect()

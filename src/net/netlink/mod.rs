@@ -255,14 +255,20 @@ impl Netlink {
             (code, words) = self.change(&request, sequence)?;
             change = Change::Replaced;
         }
-        match code {
-            0 => Ok(change),
-            libc::EACCES if address.address().is_ipv6() => {
-                Err(refusal(code, words, doing())
-                    .hint("is IPv6 disabled? sysctl net.ipv6.conf.all.disable_ipv6"))
-            }
-            _ => Err(refusal(code, words, doing())),
-        }
+        added(code, words, address, doing).map(|()| change)
+    }
+
+    /// Renews the lease of an address that is there, with one request; one that isn't is added.
+    pub fn renew_address(
+        &mut self,
+        index: u32,
+        address: InterfaceAddress,
+        options: &AddressOptions,
+    ) -> Result<()> {
+        let sequence = self.next();
+        let request = message::add_request(index, address, options, true, sequence);
+        let (code, words) = self.change(&request, sequence)?;
+        added(code, words, address, || format!("can't renew {address} on interface {index}"))
     }
 
     /// Deletes an address from an interface; one that isn't there is `Unchanged`.
@@ -363,6 +369,22 @@ impl Netlink {
                 Err(error) => return Err(Error::failed("can't receive from netlink").detail(error)),
             }
         }
+    }
+}
+
+/// Turns the kernel's answer to an added address into a result.
+fn added(
+    code: i32,
+    words: Option<String>,
+    address: InterfaceAddress,
+    doing: impl FnOnce() -> String,
+) -> Result<()> {
+    match code {
+        0 => Ok(()),
+        libc::EACCES if address.address().is_ipv6() => {
+            Err(refusal(code, words, doing()).hint("is IPv6 disabled? sysctl net.ipv6.conf.all.disable_ipv6"))
+        }
+        _ => Err(refusal(code, words, doing())),
     }
 }
 

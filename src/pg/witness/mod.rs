@@ -38,6 +38,8 @@ pub fn change<T, E: From<ConnError>>(
         deadline,
     )?;
     session.execute("BEGIN", deadline)?;
+    // A node that is frozen at this moment must not keep the row from the others.
+    session.query("SELECT set_config('idle_in_transaction_session_timeout', '1s', true)", deadline)?;
     let result = select(session, cluster, "FOR UPDATE", deadline).map_err(E::from).and_then(|register| {
         let (new, said) = rule(&register)?;
         if new != register {

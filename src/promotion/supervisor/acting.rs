@@ -79,6 +79,7 @@ impl Supervisor {
                 self.note(Event::new(EventKind::Fenced, format!("PostgreSQL was stopped: {why}")));
                 self.enter(Phase::Fenced);
                 self.reason = Some(why);
+                self.stopped_at = stopped.then_some(now);
             }
             Some(After::Down { why, .. }) => {
                 self.enter(Phase::Down);

@@ -130,7 +130,7 @@ pub struct Supervisor {
     rejoin_failures: u32,
     /// The term of the last plan.
     plan_term: Option<Term>,
-    /// When this daemon stopped the server to hand the service over, unless it is known why it must stay down.
+    /// Since when the server is down that may be started again as a standby, should nobody else serve.
     stopped_at: Option<Moment>,
     /// Whether the server is being started.
     starting: bool,
@@ -333,7 +333,7 @@ impl Supervisor {
                         format!("standby{timeline} that streams from nobody")
                     });
                     self.eligible(true);
-                    if self.config.votes.is_some() && self.config.electable {
+                    if self.config.electable {
                         self.orders.push_back(Order::Prepare);
                     }
                     if self.round.is_none() && self.newest_term.is_none() {
@@ -353,6 +353,10 @@ impl Supervisor {
                 if self.phase != Phase::Fenced && (self.phase != Phase::Down || self.reason.is_none()) {
                     self.enter(Phase::Down);
                     self.reason = Some(why);
+                    if self.config.votes.is_some() && self.config.rejoin == Rejoin::Auto {
+                        // A voter is needed even when there is no primary to follow.
+                        self.stopped_at.get_or_insert(now);
+                    }
                     self.eligible(false);
                     self.ask_around(now, Purpose::Explain);
                 }
@@ -397,7 +401,9 @@ impl Supervisor {
                     && now.since(round.started) < self.config.ask_timeout * 4 =>
             {
                 round.purpose = Purpose::Promote;
-                round.until = round.until.max(now);
+                // By votes nobody has to be proved dead; a primary that lives has answered long since.
+                let patience = if self.config.votes.is_some() { 2 } else { 1 };
+                round.until = now.max(round.until.min(round.started + self.config.ask_timeout / patience));
             }
             _ => self.ask_around(now, Purpose::Promote),
         }

@@ -26,8 +26,12 @@ const ENGINES: [Engine; 2] = [Engine::Pgbaton, Engine::Keepalived];
 const HIGH: u8 = 200;
 const LOW: u8 = 100;
 
-/// Prints every row; `seconds` is how long each window is that CPU and false takeovers are counted in.
-pub(crate) fn run(seconds: u64) {
+/// The groups of rows, by the words that choose them.
+const GROUPS: [&str; 6] = ["takeovers", "farewells", "costs", "memory", "punctuality", "false-takeovers"];
+
+/// Prints the rows that were asked for, or all; `seconds` is how long each window is that CPU and false takeovers are
+/// counted in.
+pub(crate) fn run(seconds: u64, words: &[String]) {
     let version = std::process::Command::new("keepalived").arg("--version").output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
     let version = version.unwrap_or_else(|_| panic!("keepalived is needed: apt-get install keepalived"));
@@ -35,12 +39,18 @@ pub(crate) fn run(seconds: u64) {
         "\nthe engine, beside {} (× is pgbaton / keepalived)",
         version.lines().next().unwrap_or("keepalived")
     );
-    takeovers();
-    farewells();
-    costs(seconds.min(10));
-    memory();
-    punctuality(seconds.min(10));
-    false_takeovers(seconds);
+    let chosen = |group: &&str| words.iter().any(|word| word == *group);
+    let all = !GROUPS.iter().any(&chosen);
+    for group in GROUPS.iter().filter(|group| all || chosen(group)) {
+        match *group {
+            "takeovers" => takeovers(),
+            "farewells" => farewells(),
+            "costs" => costs(seconds.min(10)),
+            "memory" => memory(),
+            "punctuality" => punctuality(seconds.min(10)),
+            _ => false_takeovers(seconds),
+        }
+    }
 }
 
 /// Prints one value of each engine and their ratio.
