@@ -80,6 +80,9 @@ _pgbaton() {
             pgbaton__subcmd__generate,config)
                 cmd="pgbaton__subcmd__generate__subcmd__config"
                 ;;
+            pgbaton__subcmd__generate,fencing)
+                cmd="pgbaton__subcmd__generate__subcmd__fencing"
+                ;;
             pgbaton__subcmd__generate,keepalived)
                 cmd="pgbaton__subcmd__generate__subcmd__keepalived"
                 ;;
@@ -697,7 +700,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__generate)
-            opts="-q -v -h --config --node --json --quiet --verbose --color --help man completions config keepalived systemd monitoring ansible"
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help man completions config keepalived systemd monitoring fencing ansible"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -808,6 +811,43 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__generate__subcmd__config)
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__generate__subcmd__fencing)
             opts="-q -v -h --config --node --json --quiet --verbose --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

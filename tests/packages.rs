@@ -3,6 +3,7 @@
 
 use crate::golden::source;
 use crate::support::pgbaton;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -150,5 +151,38 @@ fn the_dashboard_asks_only_for_what_the_alerts_and_the_program_know() {
             let output = run("promtool", &["check", "rules", "x.yml"], &folder.0);
             assert!(output.status.success(), "{expression}: {}", said(&output));
         }
+    }
+}
+
+#[test]
+fn a_fencing_example_says_that_a_node_is_off_only_when_its_controller_does() {
+    let folder = Folder::new("fencing");
+    generate("fencing", &folder.0);
+    let controllers = [
+        ("fence-ipmi", "ipmitool", "Chassis Power is off", "Chassis Power is on"),
+        ("fence-libvirt", "virsh", "shut off", "running"),
+    ];
+    for (example, program, off, on) in controllers {
+        // It goes off at the third look; one that never does is no proof.
+        let fake = |last: &str| {
+            let text = format!(
+                "#!/bin/sh\ncase \"$*\" in *status*|*domstate*) ;; *) exit 1 ;; esac\n\
+                 echo x >> looks\n[ $(wc -l < looks) -lt 3 ] && echo '{on}' || echo '{last}'\n"
+            );
+            std::fs::write(folder.0.join(program), text).unwrap();
+            std::fs::set_permissions(folder.0.join(program), std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::write(folder.0.join("looks"), "").unwrap();
+        };
+        let fence = |node: &str| {
+            let mut command = Command::new("sh");
+            command.arg(example).current_dir(&folder.0).env("PGBATON_FENCE_NODE", node);
+            let path = format!("{}:{}", folder.0.display(), std::env::var("PATH").unwrap());
+            command.env("PATH", path).output().unwrap().status.code()
+        };
+        fake(off);
+        assert_eq!(fence("node1"), Some(0), "{example}");
+        assert_eq!(fence("stranger"), Some(2), "{example}");
+        fake(on);
+        assert_eq!(fence("node2"), Some(1), "{example}");
     }
 }

@@ -255,6 +255,12 @@ Examples:
     promtool check rules ./monitoring/pgbaton-alerts.yml
     promtool test rules ./monitoring/pgbaton-alerts-test.yml";
 
+pub(super) const GENERATE_FENCING: &str = "\
+Examples:
+  Write the examples, and take the one for management controllers (IPMI)
+    pgbaton generate fencing .
+    install -m 0750 -o root -g postgres fence-ipmi /etc/pgbaton/fence";
+
 pub(super) const GENERATE_ANSIBLE: &str = "\
 Examples:
   Write the example

@@ -36,12 +36,15 @@ pub enum GenerateCommand {
     /// Write examples for Prometheus, Grafana, Nagios and cron into a folder
     #[command(after_long_help = examples::GENERATE_MONITORING)]
     Monitoring(Into),
+    /// Write examples of commands that switch a silent node off, for guard.fence
+    #[command(after_long_help = examples::GENERATE_FENCING)]
+    Fencing(Into),
     /// Write an example of a role and playbooks for Ansible into a folder
     #[command(after_long_help = examples::GENERATE_ANSIBLE)]
     Ansible(Into),
 }
 
-/// `pgbaton generate monitoring`, `pgbaton generate ansible`
+/// `pgbaton generate monitoring`, `pgbaton generate fencing`, `pgbaton generate ansible`
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
 pub struct Into {
     /// The folder, which must exist

@@ -210,6 +210,7 @@ impl Command {
             Self::Generate(GenerateCommand::Keepalived(_)) => "generate keepalived",
             Self::Generate(GenerateCommand::Systemd(_)) => "generate systemd",
             Self::Generate(GenerateCommand::Monitoring(_)) => "generate monitoring",
+            Self::Generate(GenerateCommand::Fencing(_)) => "generate fencing",
             Self::Generate(GenerateCommand::Ansible(_)) => "generate ansible",
         }
     }
@@ -292,6 +293,7 @@ mod tests {
             "generate keepalived",
             "generate systemd",
             "generate monitoring d",
+            "generate fencing d",
             "generate ansible d",
         ] {
             let cli = Cli::try_parse_from(std::iter::once("pgbaton").chain(line.split(' '))).unwrap();

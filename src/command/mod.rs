@@ -63,6 +63,7 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Generate(GenerateCommand::Keepalived(args)) => generate::keepalived(globals, args, out),
         Command::Generate(GenerateCommand::Systemd(args)) => generate::systemd(globals, args, out),
         Command::Generate(GenerateCommand::Monitoring(args)) => generate::monitoring(args, out),
+        Command::Generate(GenerateCommand::Fencing(args)) => generate::fencing(args, out),
         Command::Generate(GenerateCommand::Ansible(args)) => generate::ansible(args, out),
     }
 }

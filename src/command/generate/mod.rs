@@ -67,6 +67,10 @@ pub(super) fn monitoring(args: &Into, out: &Out) -> Result<()> {
     write_all("generate monitoring", &args.directory, &shipped::monitoring(), out)
 }
 
+pub(super) fn fencing(args: &Into, out: &Out) -> Result<()> {
+    write_all("generate fencing", &args.directory, &shipped::fencing(), out)
+}
+
 pub(super) fn ansible(args: &Into, out: &Out) -> Result<()> {
     write_all("generate ansible", &args.directory, &shipped::ansible(), out)
 }

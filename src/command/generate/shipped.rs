@@ -1,4 +1,4 @@
-//! `generate systemd`, `generate monitoring`, `generate ansible`: files that are shipped as they are, or nearly so.
+//! `generate systemd`, `monitoring`, `ansible` and `fencing`: files that are shipped as they are, or nearly so.
 
 use super::Document;
 use crate::settings::Settings;
@@ -71,6 +71,11 @@ pub(super) fn monitoring() -> Vec<Document> {
         "grafana-dashboard.json",
         "pgbaton.fact",
     ])
+}
+
+/// Returns the examples of commands that make sure of a node's death.
+pub(super) fn fencing() -> Vec<Document> {
+    owned(&shipped!["fencing", "README", "fence-ipmi", "fence-libvirt"])
 }
 
 /// Returns the example of a role for Ansible, with its playbooks.
