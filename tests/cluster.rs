@@ -3,6 +3,7 @@
 use crate::net::bed::Bed;
 use crate::support::document;
 use crate::support::pg::{Folder, bin_dir, must, tool, wait_for};
+use crate::support::sshd::{PORT, Sshd};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -18,11 +19,7 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
-        let (bed, folder) = (Bed::new(), Folder::new());
-        let program = folder.path().join("pgbaton");
-        std::fs::copy(env!("CARGO_BIN_EXE_pgbaton"), &program).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let stage = Self { bed, folder, program };
+        let stage = Self::empty();
         must(
             tool("initdb")
                 .args(["-U", "postgres", "--auth-local=peer", "--auth-host=scram-sha-256", "-N", "-D"])
@@ -32,10 +29,20 @@ impl Stage {
         let mut settings = std::fs::read_to_string(stage.data(1).join("postgresql.conf")).unwrap();
         settings.push_str("\nunix_socket_directories = '.'\n");
         std::fs::write(stage.data(1).join("postgresql.conf"), settings).unwrap();
+        stage.start(1);
+        stage
+    }
+
+    /// Two machines without anything.
+    fn empty() -> Self {
+        let (bed, folder) = (Bed::new(), Folder::new());
+        let program = folder.path().join("pgbaton");
+        std::fs::copy(env!("CARGO_BIN_EXE_pgbaton"), &program).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let stage = Self { bed, folder, program };
         for node in 1..=2 {
             must(stage.run(node, "mkdir").arg("-p").arg(stage.home(node)));
         }
-        stage.start(1);
         stage
     }
 
@@ -80,8 +87,8 @@ impl Stage {
     fn config(&self) -> PathBuf {
         let mut text =
             "[cluster]\nname = \"test\"\nruntime_directory = \"/nowhere\"\nstate_directory = \"/nowhere\"\n\
-                        [[vip]]\naddress = \"10.77.0.100/24\"\n[postgres]\nuser = \"pgbaton\"\n"
-                .to_owned();
+                        [[vip]]\naddress = \"10.77.0.100/24\"\n[postgres]\nuser = \"pgbaton\"\nBIN"
+                .replace("BIN", &format!("bin_directory = \"{}\"\n", bin_dir().display()));
         for node in 1..=2 {
             let data = self.data(node).display().to_string();
             text += &format!(
@@ -90,9 +97,31 @@ impl Stage {
                 200 - node
             );
         }
+        let ssh = self.folder.path().join("ssh.toml");
+        text += &std::fs::read_to_string(ssh).unwrap_or_default();
         let path = self.folder.path().join("pgbaton.toml");
         std::fs::write(&path, text).unwrap();
         path
+    }
+
+    /// Lets node1 into node2 over SSH, as the server's user there; not the other way round.
+    fn open_ssh(&self) -> Sshd {
+        let sshd = Sshd::start(&self.bed.b, "10.77.0.2", "");
+        let known = sshd.known_hosts("known", "", "node2", "host");
+        for (file, name) in [(known, "known_hosts"), (sshd.file("user"), "key")] {
+            let mine = self.folder.path().join(name);
+            must(Command::new("install").args(["-o", "postgres", "-m", "0600"]).arg(file).arg(mine));
+        }
+        let folder = self.folder.path().display();
+        let text = format!(
+            "[ssh]\nuser = \"root\"\nport = {PORT}\nconnect_timeout = \"2s\"\nidentity_file = \"{folder}/key\"\n\
+             known_hosts = \"{folder}/known_hosts\"\nremote_command = \"setpriv --reuid=postgres --regid=postgres \
+             --clear-groups env HOME={} PGBATON_CONFIG={folder}/pgbaton.toml {}\"\n",
+            self.home(2).display(),
+            self.program.display(),
+        );
+        std::fs::write(self.folder.path().join("ssh.toml"), text).unwrap();
+        sshd
     }
 
     fn pgbaton(&self, node: u32, arguments: &[&str]) -> (Value, i32) {
@@ -213,4 +242,46 @@ fn a_cluster_is_made_from_a_fresh_server_and_an_empty_folder_and_check_finds_wha
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     let fixed = |finding: &&Value| finding["code"] == "password-file" && finding["fixed"]["result"] == "done";
     assert!(told["findings"].as_array().unwrap().iter().any(|finding| fixed(&finding)), "{told:#}");
+}
+
+fn nodes_of(told: &Value, list: &str, check: &str) -> Vec<String> {
+    let entries = told[list].as_array().unwrap().iter();
+    let of_check = entries.filter(|entry| entry["check"] == check || entry["code"] == check);
+    of_check.map(|entry| entry["node"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn a_cluster_is_made_from_two_empty_folders_and_each_machine_looks_at_itself_for_the_other() {
+    let stage = Stage::empty();
+    let (told, code) = stage.pgbaton(1, &["cluster", "init", "--create", "--dry-run"]);
+    assert_eq!((code, &told["changed"], &told["dry_run"]), (0, &true.into(), &true.into()), "{told:#}");
+    assert!(!stage.data(1).exists(), "--dry-run has made something");
+    let (told, code) = stage.pgbaton(1, &["cluster", "init", "--create"]);
+    assert_eq!((code, &told["changed"]), (0, &true.into()), "{told:#}");
+    assert_eq!(stage.ask(1, "SELECT pg_is_in_recovery()"), "f");
+    stage.stop(1);
+    stage.start(1);
+    let (told, code) = stage.pgbaton(1, &["cluster", "init", "--create"]);
+    assert_eq!((code, &told["changed"], &told["warnings"]), (0, &false.into(), &serde_json::json!([])));
+    copy_password(&stage);
+    // Somebody who says --create on the second node as well is told that there is a primary.
+    let (told, code) = stage.pgbaton(2, &["cluster", "init", "--create"]);
+    assert_eq!((code, stage.data(2).exists()), (3, false), "{told:#}");
+    let (told, code) = stage.pgbaton(2, &["cluster", "init"]);
+    assert_eq!((code, &told["changed"]), (0, &true.into()), "{told:#}");
+
+    // What can't be looked at from here is said to be so.
+    let (told, _) = stage.pgbaton(1, &["cluster", "check"]);
+    assert_eq!(nodes_of(&told, "skipped", "host"), ["node2"], "{told:#}");
+    let sshd = stage.open_ssh();
+    let (told, _) = stage.pgbaton(1, &["cluster", "check", "--peers"]);
+    assert_eq!(nodes_of(&told, "skipped", "host"), [""; 0], "{told:#}");
+    for check in ["disk-space", "replication-connection", "programs"] {
+        assert_eq!(nodes_of(&told, "passed", check), ["node1", "node2"], "{check}: {told:#}");
+    }
+    // Over SSH one way only: node2 says it of itself.
+    assert_eq!(nodes_of(&told, "findings", "ssh"), ["node2"], "{told:#}");
+    drop(sshd);
+    let (told, _) = stage.pgbaton(1, &["cluster", "check", "--peers"]);
+    assert_eq!(nodes_of(&told, "skipped", "host"), ["node2"], "{told:#}");
 }

@@ -3,7 +3,7 @@
 set -euo pipefail
 package=$(readlink -f "$1")
 suite=${SUITE:-$(. /etc/os-release; echo "$VERSION_CODENAME")}
-root=$(mktemp -d)
+root=$(mktemp -d); chmod 755 "$root" # man-db reads its own libraries as another user
 trap 'umount -q "$root/proc" || true; rm -rf --one-file-system "$root"' EXIT
 say() { printf '%s\n' "--- $*"; }
 

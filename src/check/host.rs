@@ -210,7 +210,11 @@ fn over_ssh(settings: &Settings, timeout: Duration) -> Vec<(String, Option<Strin
         let place = Target::node(settings, peer).map_err(|error| error.to_string())?;
         session::with(&place, Deadline::after(timeout), |ssh| ssh.exec("true"))
             .map(drop)
-            .map_err(|error| error.to_string())
+            // The finding itself says that the node can't be reached.
+            .map_err(|error| match error.detail_text() {
+                Some(detail) if error.message().ends_with("can't be reached over SSH") => detail.to_owned(),
+                _ => error.to_string(),
+            })
     };
     std::thread::scope(|scope| {
         let threads: Vec<_> =

@@ -73,6 +73,7 @@ fn host_based(findings: &mut Findings, settings: &Settings, node: &Node, server:
         }),
     );
     let Some(postgres) = settings.postgres_of(node) else { return };
+    let mut trusted: Vec<(u32, &str)> = Vec::new();
     for other in settings.nodes.iter().filter(|other| other.name != node.name) {
         for database in [Some(postgres.database.as_str()), None] {
             let connection = Connection { from: other.address, user: &postgres.user, database };
@@ -101,21 +102,8 @@ fn host_based(findings: &mut Findings, settings: &Settings, node: &Node, server:
                 Verdict::In(rule)
                     if rule.method.as_deref() == Some("trust") && !other.address.is_loopback() =>
                 {
-                    Some(
-                        Finding::new(
-                            "",
-                            Level::Warning,
-                            format!(
-                                "line {} of pg_hba.conf lets {} in without a password",
-                                rule.line, other.name
-                            ),
-                        )
-                        .why("whoever can send from that address is let in as this role")
-                        .mend(format!(
-                            "on {}, in pg_hba.conf: {line}; the password goes into ~/.pgpass",
-                            node.name
-                        )),
-                    )
+                    trusted.push((rule.line, &other.name));
+                    continue;
                 }
                 Verdict::In(_) => None,
                 Verdict::Rejected(rule) => {
@@ -139,6 +127,32 @@ fn host_based(findings: &mut Findings, settings: &Settings, node: &Node, server:
             }
         }
     }
+    if !trusted.is_empty() {
+        findings.check("pg-hba-trust", name, Some(trusting(node, &trusted)));
+    } else if !rules.is_empty() {
+        findings.check("pg-hba-trust", name, None);
+    }
+}
+
+/// Says which lines let nodes in without a password; one finding, however many lines and nodes.
+fn trusting(node: &Node, trusted: &[(u32, &str)]) -> Finding {
+    let mut lines: Vec<u32> = trusted.iter().map(|(line, _)| *line).collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let mut names: Vec<&str> = trusted.iter().map(|(_, name)| *name).collect();
+    names.sort_unstable();
+    names.dedup();
+    let numbers: Vec<String> = lines.iter().map(u32::to_string).collect();
+    let (line, verb) = if lines.len() == 1 { ("line", "lets") } else { ("lines", "let") };
+    let numbers = numbers.join(", ");
+    let what = format!("{line} {numbers} of pg_hba.conf {verb} {} in without a password", names.join(", "));
+    Finding::new("", Level::Warning, what)
+        .why("whoever can send from that address is let in as this role")
+        .mend(format!(
+            "on {}: in {line} {numbers} of pg_hba.conf scram-sha-256 in place of trust, the password in ~/.pgpass of \
+             each node, then SELECT pg_reload_conf(); pgbaton cluster init does all of it",
+            node.name
+        ))
 }
 
 /// Looks at what a standby follows, and how.
@@ -380,5 +394,22 @@ fn configurations(findings: &mut Findings, settings: &Settings, seen: &[(&Node, 
                 ),
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_trust_are_one_finding() {
+        let text = "[cluster]\nname = \"x\"\n[[node]]\nname = \"node1\"\naddress = \"192.0.2.1\"\npriority = 2\n\
+                    [[node]]\nname = \"node2\"\naddress = \"192.0.2.2\"\npriority = 1\n[[vip]]\n\
+                    address = \"192.0.2.3/24\"\n";
+        let settings = Settings::from_toml(text, "x").unwrap();
+        let node = &settings.nodes[0];
+        let several = trusting(node, &[(100, "spare"), (99, "node2"), (99, "spare")]);
+        assert_eq!(several.what, "lines 99, 100 of pg_hba.conf let node2, spare in without a password");
+        assert_eq!(trusting(node, &[(7, "a")]).what, "line 7 of pg_hba.conf lets a in without a password");
     }
 }

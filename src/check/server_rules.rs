@@ -187,6 +187,12 @@ fn listens(findings: &mut Findings, settings: &Settings, node: &Node, server: &S
     );
 }
 
+/// Returns the standby that streams from this server under the name that a slot is for, if there is one.
+fn streams_without<'a>(server: &'a ServerSeen, slot: &str) -> Option<&'a str> {
+    let senders = server.facts.replication.iter().map(|sender| sender.application_name.as_str());
+    senders.into_iter().find(|name| name.replace('-', "_") == slot && !server.facts.in_recovery)
+}
+
 /// Slots that are broken, forgotten, or don't outlive a failover.
 fn slots(findings: &mut Findings, node: &Node, server: &ServerSeen) {
     let name = Some(node.name.as_str());
@@ -206,6 +212,18 @@ fn slots(findings: &mut Findings, node: &Node, server: &ServerSeen) {
                     .why("max_slot_wal_keep_size is used up; at the next checkpoint its standby has to be rebuilt")
                     .mend("is that standby up? otherwise make max_slot_wal_keep_size larger"),
             ),
+            (_, false, "physical") if streams_without(server, &slot.name).is_some() => {
+                let standby = streams_without(server, &slot.name).unwrap_or_default();
+                Some(
+                    Finding::new("", Level::Warning, format!("{standby} streams without its slot {}", slot.name))
+                        .why("the slot keeps log that nobody needs, and while that standby is away its own isn't kept")
+                        .mend(format!(
+                            "on {standby}: psql -c \"ALTER SYSTEM SET primary_slot_name = '{}'\" -c \"SELECT \
+                             pg_reload_conf()\"",
+                            slot.name
+                        )),
+                )
+            }
             (_, false, "physical") if slot.held.is_some() && !server.facts.in_recovery => Some(
                 Finding::new("", Level::Warning, format!("nobody uses the slot {}, which keeps {held} of log", slot.name))
                     .why("it keeps the log until the disk is full or max_slot_wal_keep_size is reached")

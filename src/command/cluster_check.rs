@@ -23,14 +23,22 @@ pub(super) fn run(globals: &Globals, args: &ClusterCheck, out: &Out) -> Result<(
     let spinner = out.spinner("asking every node");
     // Finds out which node this is, too.
     let mut collector = Collector::new(settings, args.timeout);
-    let view = collector.collect();
     let settings = collector.settings().clone();
-    let nodes =
-        if settings.postgres.is_some() { server::ask_all(&settings, args.timeout) } else { Vec::new() };
-    let host = host::look(&settings, args.timeout);
+    // All at once: a node that doesn't answer costs its timeout once.
+    let (view, nodes, host) = std::thread::scope(|scope| {
+        let servers =
+            settings.postgres.is_some().then(|| scope.spawn(|| server::ask_all(&settings, args.timeout)));
+        let machine = scope.spawn(|| host::look(&settings, args.timeout));
+        let view = collector.collect();
+        let nodes = servers.map(std::thread::ScopedJoinHandle::join).transpose();
+        (view, nodes, machine.join())
+    });
+    let early = |_| Error::failed("the asking thread ended early");
+    let (nodes, host) = (nodes.map_err(early)?.unwrap_or_default(), host.map_err(early)?);
     drop(spinner);
     let mut findings = judge(&settings, &nodes, host.as_ref());
     // What `cluster status` knows to be wrong now comes first: nothing else matters while it is.
+    let mut current = Findings::default();
     for problem in problems(&view) {
         let level = match problem.severity {
             Severity::Critical => Level::Error,
@@ -41,8 +49,9 @@ pub(super) fn run(globals: &Globals, args: &ClusterCheck, out: &Out) -> Result<(
         let finding = Finding::new(problem.code, level, problem.message)
             .why("this is wrong now; see cluster status")
             .mend(problem.hint);
-        findings.add(problem.node.as_deref(), finding);
+        current.add(problem.node.as_deref(), finding);
     }
+    findings.found.splice(0..0, current.found);
     for warning in &settings.warnings {
         findings
             .add(None, Finding::new("configuration", Level::Note, warning).mend("pgbaton vrrp check-config"));
@@ -55,7 +64,7 @@ pub(super) fn run(globals: &Globals, args: &ClusterCheck, out: &Out) -> Result<(
     if out.is_json() {
         out.json(&document(&findings, &settings, at, changed))?;
     } else {
-        out.result(&render(&findings, &settings, nodes.len(), out))?;
+        out.result(&render(&findings, &settings, out))?;
     }
     if findings.is_fine() {
         return Ok(());
@@ -148,7 +157,7 @@ fn counted(parts: &[(usize, &str)]) -> String {
     words.join(", ")
 }
 
-fn render(findings: &Findings, settings: &Settings, nodes: usize, out: &Out) -> String {
+fn render(findings: &Findings, settings: &Settings, out: &Out) -> String {
     let (paint, width) = (out.paint(), out.width());
     let counts = counted(&[
         (findings.count(Level::Error), "error"),
@@ -162,7 +171,7 @@ fn render(findings: &Findings, settings: &Settings, nodes: usize, out: &Out) -> 
     };
     let verdict = if counts.is_empty() { "nothing to mend".to_owned() } else { counts };
     let mut text = format!(
-        "cluster {}: {}; {} checks passed on {nodes} nodes, {} couldn't be made\n",
+        "cluster {}: {}; {} checks passed, {} not made\n",
         paint.with(Tone::Strong, clean(&settings.cluster.name)),
         paint.with(tone, verdict),
         findings.passed.len(),

@@ -139,9 +139,12 @@ fn judge(
 ) -> Result<Result<Judged, Refusal>> {
     let (facts, source) = server.observe(deadline)?;
     let forced = args.force.contains(&RebuildForce::Promise);
+    let earlier = journal::read(place)?;
+    let own = own_register(place, earlier.as_ref())?;
+    let helps = !facts.in_recovery && vote::helps(&own, &server.register(deadline)?, &source.name);
     let confirmed = match server.confirmed(&facts, deadline) {
         Ok(confirmed) => confirmed,
-        Err(_) if forced => None,
+        Err(_) if forced || helps => None,
         Err(error) => return Err(error),
     };
     let tools = Tools {
@@ -158,15 +161,14 @@ fn judge(
     let running = DataDirectory::open(place.data()).and_then(|data| data.postmaster()).ok().flatten();
     let running = running.map(|postmaster| postmaster.pid);
     let start = Start::detect(target.start_command.as_deref(), place.data(), source.major, running);
-    let earlier = journal::read(place)?;
     let fresh = || {
         let kept = keeping::new_path(place);
         let exchanges = work::exchanges(place, &kept, &source);
         Journal { phase: Phase::Begun, kept, exchanges, register: None, names: None, mode: None }
     };
-    let own = own_register(place, earlier.as_ref())?;
     if let Some(error) = vote::bound(&own, confirmed.as_ref(), &source.name)
         && !forced
+        && !helps
     {
         return Err(error);
     }

@@ -395,7 +395,12 @@ fn rebuild_standby(
             Some(text.to_owned())
         };
         tell(match result {
-            Ok(output) if output.status.success() => Ok(said(&output.stdout, "msg")),
+            Ok(output) if output.status.success() => Ok(said(&output.stdout, "msg").map(|text| {
+                match (said(&output.stdout, "decision"), said(&output.stdout, "why")) {
+                    (Some(decision), Some(why)) => format!("{text} ({decision}: {why})"),
+                    _ => text,
+                }
+            })),
             Ok(output) => Err(said(&output.stdout, "msg").unwrap_or_else(|| output.complaint())),
             Err(error) => Err(error.to_string()),
         });

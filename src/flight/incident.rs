@@ -8,6 +8,9 @@ const GAP_MICROS: i64 = 30_000_000;
 /// How much of what went before belongs to an incident.
 const BEFORE_MICROS: i64 = 2_000_000;
 
+/// What the others miss this soon after a node has come to serve is what it replaces.
+const SETTLED_MICROS: i64 = 300_000;
+
 /// What an incident came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -131,18 +134,25 @@ struct Group {
     end: i64,
     /// Whether there is anything in it that is worth telling.
     significant: bool,
-    /// Who serves since the last entry that says so.
-    serving: Option<String>,
+    /// Who has come to serve in it, and when.
+    serving: Option<(String, i64)>,
 }
 
 impl Group {
-    /// Whether an entry begins something new: the node that has come to serve in this group is in trouble itself.
+    /// Whether an entry begins something new: the node that has come to serve in this group is in trouble itself, or
+    /// is missed by the others.
     fn is_over(&self, entry: &Entry) -> bool {
-        let trouble = matches!(
-            entry.kind.as_str(),
-            "resigned" | "postmaster-gone" | "probe-failed" | "overslept" | "fenced" | "farewell-sent"
-        );
-        trouble && self.serving.as_ref() == Some(&entry.node)
+        let Some((serving, since)) = &self.serving else { return false };
+        match entry.kind.as_str() {
+            "resigned" | "postmaster-gone" | "probe-failed" | "overslept" | "fenced" | "farewell-sent" => {
+                *serving == entry.node
+            }
+            // The other Backups' own intervals run out a moment after one of them has taken over.
+            "advert-late" | "active-down" | "farewell-heard" => {
+                *serving != entry.node && entry.micros().saturating_sub(*since) > SETTLED_MICROS
+            }
+            _ => false,
+        }
     }
 }
 
@@ -157,14 +167,14 @@ pub fn incidents(entries: Vec<Entry>) -> Vec<Incident> {
                 group.end = at;
                 group.significant |= is_significant(&entry.kind);
                 if entry.kind == "serving" {
-                    group.serving = Some(entry.node.clone());
+                    group.serving = Some((entry.node.clone(), at));
                 }
             }
             _ => groups.push(Group {
                 begin: at,
                 end: at,
                 significant: is_significant(&entry.kind),
-                serving: (entry.kind == "serving").then(|| entry.node.clone()),
+                serving: (entry.kind == "serving").then(|| (entry.node.clone(), at)),
             }),
         }
     }
@@ -332,6 +342,24 @@ pub(crate) mod tests {
         let (node1, node2) = (Some("node1".to_owned()), Some("node2".to_owned()));
         let wanted = [(Outcome::TookUp, None, node1.clone(), 2), (Outcome::HandOver, node1, node2, 5)];
         assert_eq!(told(&entries), wanted);
+        // One that dies without a word is missed by the others.
+        let mut silent = entries[..2].to_vec();
+        silent.extend([
+            entry("node2", 2_400, "advert-late", "", &[]),
+            entry("node2", 2_600, "active-down", "", &[]),
+            entry("node2", 2_700, "step-done", "promote", &[("step", json!("promote")), ("term", json!(2))]),
+            entry("node2", 2_750, "serving", "serving", &[("term", json!(2))]),
+            entry("node3", 2_800, "active-down", "", &[]),
+        ]);
+        let found = incidents(silent);
+        assert_eq!(
+            found.iter().map(|it| it.outcome).collect::<Vec<_>>(),
+            [Outcome::TookUp, Outcome::Failover]
+        );
+        assert_eq!(
+            (found[1].from.as_deref(), found[1].first().unwrap().kind.as_str()),
+            (Some("node1"), "advert-late")
+        );
         // What the old primary goes through afterwards belongs to the same one.
         entries.push(entry("node1", 2_300, "postmaster-gone", "", &[]));
         assert_eq!(told(&entries).len(), 2);

@@ -1,7 +1,7 @@
 //! Small aligned tables for a terminal.
 
 use super::paint::{Paint, Tone};
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
 /// A cell: a text of one line and what it means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,13 +116,13 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
         return text.to_owned();
     }
     let mut shown = String::new();
-    let mut used = 1;
     for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used > width {
+        shown.push(c);
+        // A sequence may be wider than its characters.
+        if shown.width() + 1 > width {
+            shown.pop();
             break;
         }
-        shown.push(c);
     }
     shown.push('…');
     shown
@@ -149,6 +149,11 @@ mod tests {
         let mut table = Table::new(&[("A", Align::Left), ("B", Align::Left)]);
         table.row(vec!["short".into(), "a very long explanation".into()]);
         assert_eq!(table.render(Paint::new(false), 20), "A      B\nshort  a very long …\n");
+    }
+
+    #[test]
+    fn a_sequence_counts_as_wide_as_it_is_shown() {
+        assert_eq!(shorten("0\u{fe0f}abc", 4), "0\u{fe0f}a…");
     }
 
     proptest! {

@@ -376,6 +376,17 @@ fn at_fork(source: &Source, data: &Data, fork: Fork) -> Need {
             fork,
         );
     }
+    // What a crashed primary finds at its own recovery may be more than what can be read now; a record too many would be
+    // replayed in silence.
+    if data.role == Role::Primary && data.state == State::Crashed && obstacle(source, data, fork).is_none() {
+        return Need::Rewind(
+            format!(
+                "this primary crashed at {} or later, and {name} left timeline {} at {}",
+                data.end, fork.timeline, fork.at
+            ),
+            fork,
+        );
+    }
     starts(source, data, format!("its log ends at {}, no later than {name} left it at {}", data.end, fork.at))
 }
 

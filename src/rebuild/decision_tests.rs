@@ -98,8 +98,10 @@ fn a_standby_before_the_fork_only_has_to_start() {
 }
 
 #[test]
-fn a_crashed_primary_that_wrote_nothing_beyond_the_fork_only_has_to_start() {
-    assert_eq!(decided(Data { state: State::Crashed, ..data() }), Decision::StartAsIs);
+fn a_crashed_primary_is_rewound_even_if_nothing_beyond_the_fork_can_be_read() {
+    let crashed = || Data { state: State::Crashed, ..data() };
+    assert_eq!(decided(crashed()), Decision::Rewind);
+    assert_eq!(decided(Data { can_rewind: false, ..crashed() }), Decision::StartAsIs);
 }
 
 #[test]

@@ -114,6 +114,17 @@ pub fn tenure(name: &str, register: &Register, row: Option<&Epoch>) -> Result<Op
     }
 }
 
+/// Returns whether a node may attach to a running primary whose term isn't confirmed: both have promised it to that one,
+/// which may have nobody else to acknowledge its row (rule 12).
+pub fn helps(own: &Register, theirs: &Register, name: &str) -> bool {
+    match (own.open(), theirs.open()) {
+        (Some(mine), Some(its)) => {
+            mine.term == its.term && mine.id == its.id && mine.holder == name && its.holder == name
+        }
+        _ => false,
+    }
+}
+
 /// Returns why a node that has promised a term may not attach to the holder of an older one.
 pub fn bound(own: &Register, confirmed: Option<&Configuration>, name: &str) -> Option<Error> {
     let promise = own.promise.as_ref().filter(|promise| promise.state == PromiseState::Promised)?;
@@ -203,6 +214,17 @@ mod tests {
         assert!(bound(&own, Some(&configuration(5, "n2")), "n2").is_none());
         let own = Register { promise: promise(5, "n2", PromiseState::Abandoned), ..own };
         assert!(bound(&own, Some(&configuration(4, "n1")), "n1").is_none());
+    }
+
+    #[test]
+    fn a_voter_helps_the_primary_that_it_has_promised_and_no_other() {
+        let with = |promise| Register { promise, ..Register::default() };
+        let open = || with(promise(5, "n2", PromiseState::Promised));
+        assert!(helps(&open(), &open(), "n2"));
+        assert!(!helps(&open(), &open(), "n3"));
+        assert!(!helps(&open(), &with(promise(6, "n2", PromiseState::Promised)), "n2"));
+        assert!(!helps(&open(), &with(promise(5, "n2", PromiseState::Abandoned)), "n2"));
+        assert!(!helps(&with(None), &open(), "n2"));
     }
 
     #[test]

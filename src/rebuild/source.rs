@@ -9,7 +9,7 @@ use crate::pg::facts::{self, ServerFacts};
 use crate::pg::history::History;
 use crate::pg::lsn::{Lsn, Timeline};
 use crate::pg::sql::literal;
-use crate::promotion::rules::Configuration;
+use crate::promotion::rules::{Configuration, Register};
 use crate::settings::libpq::SslMode;
 use serde::Deserialize;
 
@@ -111,13 +111,18 @@ impl SourceServer {
     /// # Errors
     /// [`Kind::TryAgain`] when its term isn't confirmed: nobody may attach to it.
     pub fn confirmed(&mut self, facts: &ServerFacts, deadline: Deadline) -> Result<Option<Configuration>> {
+        let own = self.register(deadline)?;
+        super::register::tenure(&self.name, &own, facts.epoch.as_ref())
+    }
+
+    /// Reads what it has promised and knows as confirmed.
+    pub fn register(&mut self, deadline: Deadline) -> Result<Register> {
         let path = literal(super::conf::AUTO_CONF);
         let sql = format!("SELECT encode(pg_read_binary_file({path}, 0, {LARGEST}, true), 'hex')");
         let rows = self.session(deadline)?.query(sql, deadline).map_err(rights)?;
         let bytes = rows.first().and_then(|row| row.get(0)).map(from_hex).unwrap_or_default();
-        let own = super::register::in_file(&String::from_utf8_lossy(&bytes))
-            .map_err(|error| error.detail(format!("the configuration of {}", self.name)))?;
-        super::register::tenure(&self.name, &own, facts.epoch.as_ref())
+        super::register::in_file(&String::from_utf8_lossy(&bytes))
+            .map_err(|error| error.detail(format!("the configuration of {}", self.name)))
     }
 
     /// Reads the history of a timeline.

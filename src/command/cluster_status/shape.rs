@@ -1,8 +1,8 @@
 //! From what was answered to the view that is judged and shown. Pure.
 
 use crate::output::status::{
-    ClusterView, DaemonView, EpochView, NodeView, Reach, Receiver, Sender, ServerRole, ServerView, Source,
-    Told, VipAnswer, VipView,
+    ClusterView, DaemonView, EpochView, NodeView, PauseView, Reach, Receiver, Sender, ServerRole, ServerView,
+    Source, Told, VipAnswer, VipView,
 };
 use crate::pg::conn::ConnError;
 use crate::pg::facts::ServerFacts;
@@ -170,6 +170,10 @@ fn server(asked: &Asked, wall: Duration) -> Option<ServerView> {
             node: epoch.node.clone(),
             promotion_id: epoch.promotion_id.to_string(),
             timeline: epoch.timeline,
+        }),
+        pause: facts.pause.as_ref().map(|pause| PauseView {
+            reason: pause.reason.clone(),
+            since_seconds: wall.as_secs().checked_sub(pause.since),
         }),
         started_at: time(facts.started_at),
         up_seconds: seconds(wall.as_secs_f64() - facts.started_at),

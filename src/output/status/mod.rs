@@ -17,8 +17,8 @@ pub use history::History;
 pub use nagios::{PluginOutput, PluginState, Thresholds};
 pub use problems::{Problem, Severity, problems};
 pub use view::{
-    ClusterView, DaemonView, EpochView, NodeView, Reach, Receiver, Sender, ServerRole, ServerView, Source,
-    Told, VipAnswer, VipView,
+    ClusterView, DaemonView, EpochView, NodeView, PauseView, Reach, Receiver, Sender, ServerRole, ServerView,
+    Source, Told, VipAnswer, VipView,
 };
 
 /// The document of `cluster status --json`.

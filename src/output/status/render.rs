@@ -186,7 +186,7 @@ fn lag(server: &ServerView) -> String {
 }
 
 /// Returns a length of time in its largest unit, or its two largest where that matters.
-fn ago(seconds: u64) -> String {
+pub(super) fn ago(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds}s"),
         120..7200 => format!("{}min", seconds / 60),

@@ -153,6 +153,8 @@ pub struct ServerView {
     pub synchronous_standby_names: String,
     /// The newest row of `pgbaton.epoch` in its database.
     pub epoch: Option<EpochView>,
+    /// Why the operator has paused the cluster, as its database says; `None`: it isn't paused.
+    pub pause: Option<PauseView>,
     /// When its postmaster was started, RFC 3339.
     pub started_at: Option<String>,
     /// How long ago that was.
@@ -166,6 +168,15 @@ pub struct ServerView {
     /// The history of its timeline.
     #[serde(skip)]
     pub history: Option<History>,
+}
+
+/// The operator's pause: no daemon promotes, stops or rebuilds anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PauseView {
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// How long ago it began.
+    pub since_seconds: Option<u64>,
 }
 
 /// The role of a server.
@@ -339,6 +350,7 @@ pub(crate) mod tests {
                 promotion_id: "abab".to_owned(),
                 timeline: Timeline::new(3).unwrap(),
             }),
+            pause: None,
             started_at: Some("2026-01-02T03:04:05Z".to_owned()),
             up_seconds: Some(7300),
             restart_after_crash: Some(false),

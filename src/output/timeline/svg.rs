@@ -291,7 +291,7 @@ impl Drawing {
         None
     }
 
-    /// Returns the widest part of a span that no shorter span is drawn over.
+    /// Returns the widest part of a span that no shorter span and no tear is drawn over.
     fn uncovered(&self, span: &Span, from: f64, to: f64, all: &[&Span]) -> (f64, f64) {
         let mine = span.to_ms - span.from_ms;
         let mut later = false;
@@ -307,6 +307,8 @@ impl Drawing {
                 covers.push((begin, end.max(begin + 3.0)));
             }
         }
+        // Nothing can be read through a tear.
+        covers.extend(self.scale.cuts().map(|cut| (cut.from + 5.0, cut.from + 23.0)));
         covers.sort_by(|a, b| a.0.total_cmp(&b.0));
         let (mut best, mut at) = ((from, from), from);
         for (begin, end) in covers.into_iter().chain([(to, to)]) {

@@ -7,7 +7,6 @@
 use super::{After, Local, OnCrash, Order, Phase, Purpose, Stop, Supervisor};
 use crate::pg::gates::PeerView;
 use crate::promotion::event::{Event, EventKind};
-use crate::promotion::rules;
 use crate::units::Moment;
 use std::time::Duration;
 
@@ -95,11 +94,8 @@ impl Supervisor {
     /// Starts the server again that this node stopped for others, when they answer and none of them has taken over.
     pub(super) fn take_back(&mut self, now: Moment, peers: &[PeerView]) {
         let Some(since) = self.stopped_at else { return };
-        let answered = peers.iter().filter(|peer| peer.answered()).count();
-        let enough = match &self.config.votes {
-            Some(votes) => answered + 1 >= rules::majority(votes.electorate),
-            None => answered == peers.len(),
-        };
+        // Where votes decide, a standby does no harm, and two that wait for each other's answers would wait for ever.
+        let enough = self.config.votes.is_some() || peers.iter().all(PeerView::answered);
         // By votes a fenced node may stand again; without them it is the others' older rival for ever.
         let may = self.phase == Phase::Down || (self.phase == Phase::Fenced && self.config.votes.is_some());
         if !may

@@ -44,6 +44,7 @@ pub enum Severity {
 pub fn problems(view: &ClusterView) -> Vec<Problem> {
     let mut found = Finder { view, problems: Vec::new() };
     found.primaries();
+    found.paused();
     found.system_ids();
     found.vips();
     for node in &view.nodes {
@@ -78,6 +79,25 @@ impl Finder<'_> {
     ) {
         let node = node.map(|node| node.name.clone());
         self.problems.push(Problem { code, node, severity, message: message.into(), hint: hint.into() });
+    }
+
+    /// A pause that is forgotten is found when the failover doesn't come.
+    fn paused(&mut self) {
+        let servers = || self.view.nodes.iter().filter_map(|node| node.server.as_ref());
+        let primary = servers().find(|server| server.role == ServerRole::Primary);
+        let Some(pause) = primary.or_else(|| servers().next()).and_then(|server| server.pause.clone()) else {
+            return;
+        };
+        let since = pause
+            .since_seconds
+            .map_or_else(String::new, |seconds| format!(" for {}", super::render::ago(seconds)));
+        self.add(
+            Severity::Warning,
+            "paused",
+            None,
+            format!("paused{since} ({}): nothing is promoted, stopped or rebuilt by itself", pause.reason),
+            "when the maintenance is over: pgbaton cluster resume",
+        );
     }
 
     fn primaries(&mut self) {

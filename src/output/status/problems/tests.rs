@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::output::status::view::tests::{healthy, told};
-use crate::output::status::view::{DaemonView, EpochView};
+use crate::output::status::view::{DaemonView, EpochView, PauseView};
 use crate::pg::lsn::Timeline;
 
 type Expected<'a> = &'a [(&'a str, Option<&'a str>, Severity, &'a str)];
@@ -274,6 +274,24 @@ fn lag_above_the_limit_is_seen_and_below_it_is_not() {
             server(view, 1).lag_bytes = Some(u64::MAX);
         },
         &[],
+    );
+}
+
+#[test]
+fn a_paused_cluster_says_so_for_as_long_as_it_is() {
+    let pause = |seconds| Some(PauseView { reason: "upgrade".to_owned(), since_seconds: Some(seconds) });
+    found(
+        |view| {
+            for node in 0..3 {
+                server(view, node).pause = pause(700);
+            }
+        },
+        &[(
+            "paused",
+            None,
+            Warning,
+            "paused for 11min (upgrade): nothing is promoted, stopped or rebuilt by itself",
+        )],
     );
 }
 
