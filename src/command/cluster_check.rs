@@ -6,6 +6,7 @@ use super::cluster_status::Collector;
 use crate::check::finding::{Finding, Fix, Fixed, Level};
 use crate::check::{Findings, host, judge, server};
 use crate::cli::{ClusterCheck, Globals};
+use crate::daemon::setup;
 use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::output::paint::{Paint, Tone};
@@ -13,7 +14,7 @@ use crate::output::status::{Severity, problems};
 use crate::output::{Out, clean, wrapped};
 use crate::pg::conn::Session;
 use crate::pg::setting;
-use crate::settings::Settings;
+use crate::settings::{Settings, WitnessTransport};
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
@@ -56,6 +57,7 @@ pub(super) fn run(globals: &Globals, args: &ClusterCheck, out: &Out) -> Result<(
         findings
             .add(None, Finding::new("configuration", Level::Note, warning).mend("pgbaton vrrp check-config"));
     }
+    witness(&mut findings, &settings, args.timeout);
     let mut changed = args.fix.then(|| mend(&mut findings, &settings, args.timeout));
     let elsewhere = peers::look(&mut findings, &settings, args);
     changed = changed.map(|changed| changed || elsewhere);
@@ -81,6 +83,28 @@ pub(super) fn run(globals: &Globals, args: &ClusterCheck, out: &Out) -> Result<(
         None if fixable > 0 => error.hint(format!("--fix mends {fixable} of them")),
         _ => error,
     })
+}
+
+/// Asks the witness for its register, as a promotion would.
+fn witness(findings: &mut Findings, settings: &Settings, timeout: Duration) {
+    let Some(witness) = &settings.witness else { return };
+    let peers = setup::peers(settings, "cluster check");
+    let Some(answer) = peers.witness().map(|peer| peer.ask(Deadline::after(timeout))) else { return };
+    let (address, user) = (witness.address, witness.user.as_deref().unwrap_or("postgres"));
+    let mend = match witness.transport {
+        WitnessTransport::Ssh => {
+            format!("as the daemon's user: ssh -o BatchMode=yes {user}@{address} 'command -v flock sync'")
+        }
+        WitnessTransport::Postgres => {
+            format!("psql -h {address} -U {user} -d {} -c 'SELECT 1'", witness.database)
+        }
+    };
+    let silent = (!answer.answered()).then(|| {
+        Finding::new("", Level::Error, format!("the witness doesn't answer: {}", answer.answer))
+            .why("without its vote the standby isn't promoted, and a primary without its standby can't go on")
+            .mend(mend)
+    });
+    findings.check("witness", None, silent);
 }
 
 /// Mends what is safe to mend; returns whether anything was changed.

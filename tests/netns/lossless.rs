@@ -338,6 +338,15 @@ fn with_a_witness_writes_go_on_without_the_standby_and_only_the_primary_may_come
 #[test]
 fn with_a_witness_a_partition_is_decided_by_the_side_that_reaches_it() {
     let stage = witnessed("sync-witness-cut");
+    let check = |node: &str| {
+        let output = stage.pgbaton(node, &["cluster", "check"]);
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(!check("node1").contains("the witness doesn't answer"), "{}", check("node1"));
+    let spare = stage.host("spare").cut().unwrap();
+    assert!(check("node1").contains("the witness doesn't answer"), "{}", check("node1"));
+    stage.host("spare").heal().unwrap();
+    stage.until_sign("node1", "serving", pgbaton::units::Moment::from_nanos(0).min(spare));
     let writer = stage.writer();
     let fault = stage.host("node1").cut().unwrap();
     stage.until_commits(&writer, "node2", fault);
