@@ -134,8 +134,9 @@ pub struct Supervisor {
     stopped_at: Option<Moment>,
     /// Whether the server is being started.
     starting: bool,
-    /// Until when a restart here may take, and when the last one began.
+    /// When a restart here has taken too long.
     restart_until: Option<Moment>,
+    /// When the last restart began.
     restarted_at: Option<Moment>,
 }
 
