@@ -289,6 +289,7 @@ fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
                     if intent.is_none_or(|intent| intent.promotion_id != promise.id) {
                         let ask = Ask { term: promise.term, holder: promise.holder, id: promise.id };
                         Election::of(voters.clone(), ask).abandon(session);
+                        go_back(session, config, voters, deadline)?;
                     }
                 }
                 _ => go_back(session, config, voters, deadline)?,
@@ -302,14 +303,16 @@ fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
 /// Lets a standby whose promise is settled follow whom its register names, or whom it followed before.
 fn go_back(session: &mut Session, config: &PlanConfig, voters: &Voters, deadline: Deadline) -> Result<()> {
     let stored = vote::read(session, deadline)?;
-    if stored.upstream.is_some() || !stored.is_free(&config.node) {
+    if !stored.is_free(&config.node) {
         return Ok(());
     }
+    // Where it streamed from may be a standby itself by now: whom the register names is the primary.
     match stored.register.upstream_of().and_then(|holder| voters.peers.get(holder)) {
         Some(peer) => {
             let (host, port) = peer.place();
             vote::attach(session, &peer.name, &host, port, deadline)?;
         }
+        None if stored.upstream.is_some() => {}
         None => drop(vote::resume(session, &config.node, deadline)?),
     }
     Ok(())

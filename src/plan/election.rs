@@ -149,7 +149,8 @@ impl Election {
             }
         }
         drop(told);
-        let own = vote::frozen(session, until)?;
+        // Its own replay may take longer than the others' patience: their answers wait meanwhile.
+        let own = vote::frozen(session, deadline)?;
         self.votes =
             vec![Vote { voter: self.voters.node.clone(), data: Some(own), record: self.record.clone() }];
         if self.voters.overridden {
