@@ -188,7 +188,7 @@ impl Supervisor {
 
     /// Returns why the node doesn't serve, when there is something to say.
     pub fn reason(&self) -> Option<&str> {
-        self.reason.as_deref().or(self.paused.as_deref())
+        self.paused.as_deref().or(self.reason.as_deref())
     }
 
     /// Returns what a person can do about the reason.
