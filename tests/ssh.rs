@@ -113,7 +113,8 @@ fn a_key_of_the_agent_is_tried_first_and_hashed_names_are_known() {
         .stdout(Stdio::null())
         .spawn()
         .expect("ssh-agent (openssh-client is needed)");
-    wait_for("the agent", || socket.exists());
+    // The file is there before anything listens on it.
+    wait_for("the agent", || std::os::unix::net::UnixStream::connect(&socket).is_ok());
     must(Command::new("ssh-add").arg("-q").arg(sshd.file("user")).env("SSH_AUTH_SOCK", &socket));
     let config = sshd.file("agent.toml");
     let text = format!(
