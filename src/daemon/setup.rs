@@ -325,6 +325,13 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
             node: me.name.clone(),
             conn: conn.clone(),
             data_directory: postgres.data_directory.clone(),
+            upstreams: peers
+                .iter()
+                .map(|peer| {
+                    let (host, port) = peer.place();
+                    (peer.name.clone(), host, port)
+                })
+                .collect(),
             interval: postgres.probe_interval,
             timeout: postgres.probe_timeout,
         },

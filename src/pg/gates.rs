@@ -159,6 +159,8 @@ pub struct LocalView {
     pub register: Register,
     /// Whether it has an upstream: a frozen standby has none.
     pub attached: bool,
+    /// The node that is its upstream, where `primary_conninfo` names a known one.
+    pub upstream: Option<String>,
     /// Why the operator has paused the cluster, if it is paused.
     pub paused: Option<String>,
 }

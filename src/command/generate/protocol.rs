@@ -24,7 +24,8 @@ const RULES: &[Rule] = &[
              register tells for ever after what became of it: a voter that reads it settles its promise. The \
              log settles it too: a row of a higher term, or the term's own row where the voter's copy alone is an \
              acknowledgement (W = 1 and the voter in E). A term that was abandoned before its request arrived is \
-             remembered as abandoned.",
+             remembered as abandoned. A witness asks nobody: a candidate's request carries the candidate's own register, \
+             and the primary tells the witness what it reads in the others'.",
         ],
         without: "two candidates have a majority, or a voter waits for a candidate that has given up.",
     },

@@ -35,6 +35,7 @@ impl Loop {
             Order::Prepare => self.upkeep(Job::Prepare),
             Order::Resume => self.upkeep(Job::Resume),
             Order::Heard { from, register } => self.upkeep(Job::Heard { from, register }),
+            Order::Relay { to, from, register } => self.upkeep(Job::Relay { to, from, register }),
             Order::Fence { nodes } => self.fence(nodes),
             Order::Rejoin { primary } => self.rejoin(&primary),
             Order::Start => self.start_server(),

@@ -4,7 +4,7 @@ use super::*;
 use crate::pg::epoch::PromotionId;
 use crate::pg::gates::{Availability, LastKnown, PeerAnswer, PeerServer, Policy};
 use crate::pg::lsn::{Lsn, SystemId, Timeline};
-use crate::promotion::rules::{Promise, PromiseState, Register};
+use crate::promotion::rules::{Confirmed, Promise, PromiseState, Register};
 
 const NODE1: &str = "192.18.12.21";
 
@@ -39,6 +39,7 @@ fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
         configuration: None,
         register: Register::default(),
         attached: true,
+        upstream: None,
         paused: None,
     }
 }
@@ -537,6 +538,51 @@ fn a_promise_to_another_node_renews_nothing_and_ends_nothing_before_the_lease() 
     }
     node.pass(2000);
     assert!(node.did(&Order::Release { stop: Stop::Now }), "{:?}", node.orders);
+}
+
+#[test]
+fn a_witness_is_told_by_the_primary_what_became_of_its_promise() {
+    let promise = |state| Promise {
+        term: Term(3),
+        holder: "node1".to_owned(),
+        id: PromotionId::from_random([3; 16]),
+        state,
+    };
+    let mut node = leased();
+    node.pass(500);
+    let register = Register { promise: Some(promise(PromiseState::Abandoned)), ..Register::default() };
+    node.answer(PeerView { register: register.clone(), ..peer(PeerAnswer::Standby(server(2, "node2"))) });
+    node.answer(witness(Some(promise(PromiseState::Promised))));
+    let relay =
+        Order::Relay { to: "witness".to_owned(), from: "node1".to_owned(), register: Box::new(register) };
+    assert!(node.did(&relay), "{:?}", node.orders);
+}
+
+#[test]
+fn a_voter_that_streams_from_another_node_than_its_register_says_is_led_back() {
+    let strayed = |upstream: &str, confirmed: u64| {
+        let mut node = leased_standby();
+        let mut view = view(true, 2, "node1");
+        view.upstream = Some(upstream.to_owned());
+        view.register.confirmed = Some(Confirmed { term: Term(confirmed), holder: "node1".to_owned() });
+        node.orders.clear();
+        node.tell(Input::Local(Local::Standby(Box::new(view))));
+        node.did(&Order::Resume)
+    };
+    assert!(strayed("spare", 2));
+    assert!(!strayed("node1", 2));
+    // A register that is older than the log doesn't know who the primary is.
+    assert!(!strayed("spare", 1));
+}
+
+/// A standby of the same cluster.
+fn leased_standby() -> Node2 {
+    let mut node = leased();
+    node.supervisor = Supervisor::new(node.supervisor.config.clone());
+    node.tell(Input::Local(Local::Standby(Box::new(view(true, 2, "node1")))));
+    node.answer(peer(PeerAnswer::Primary(server(2, "node1"))));
+    node.answer(witness(None));
+    node
 }
 
 #[test]

@@ -242,6 +242,15 @@ pub enum Order {
         /// Its register.
         register: Box<Register>,
     },
+    /// Tell a voter what another one's register holds: a witness asks nobody itself.
+    Relay {
+        /// The voter that is told.
+        to: String,
+        /// The voter whose register it is.
+        from: String,
+        /// That register.
+        register: Box<Register>,
+    },
     /// Make sure that these nodes are dead.
     Fence {
         /// The nodes.
