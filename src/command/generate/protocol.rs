@@ -324,6 +324,14 @@ fn modes(page: &mut super::roff::Page) {
              it turns out to be alive. Only a standby that streamed may stand (E is who may, and the primary drops one \
              that is away for long, with the witness's record). A commit that hadn't arrived is lost with the primary.",
         ),
+        (
+            "asynchronous, two nodes, no third vote",
+            "No votes: a silent primary needs a proof of its death. Its own farewell, a stop over SSH or a fencing command \
+             (guard.fence) is one. The gateway (guard.gateway) is a weak one: a primary that neither it nor another node \
+             answers stops itself, within a bound that the standby waits for; a network that parts between two nodes that \
+             the gateway answers both leaves two primaries. With availability = \"prefer\" silence is enough, and the log \
+             says how much may be lost.",
+        ),
     ];
     for (name, says) in modes {
         page.item(&bold(name));

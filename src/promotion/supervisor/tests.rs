@@ -44,11 +44,11 @@ fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
     }
 }
 
-fn peer(answer: PeerAnswer) -> PeerView {
+pub(super) fn peer(answer: PeerAnswer) -> PeerView {
     PeerView::new("node1", answer)
 }
 
-fn server(term: u64, node: &str) -> PeerServer {
+pub(super) fn server(term: u64, node: &str) -> PeerServer {
     PeerServer {
         system_id: Some(SystemId(7)),
         timeline: timeline(term),
@@ -58,15 +58,15 @@ fn server(term: u64, node: &str) -> PeerServer {
     }
 }
 
-fn silent() -> PeerView {
+pub(super) fn silent() -> PeerView {
     peer(PeerAnswer::Silent("no answer".to_owned()))
 }
 
 /// A supervisor of node2, and what it has ordered.
-struct Node2 {
-    supervisor: Supervisor,
-    orders: Vec<Order>,
-    now: Moment,
+pub(super) struct Node2 {
+    pub(super) supervisor: Supervisor,
+    pub(super) orders: Vec<Order>,
+    pub(super) now: Moment,
     round: u64,
 }
 
@@ -85,6 +85,7 @@ impl Node2 {
             retry: Duration::from_millis(500),
             isolation: (availability == Availability::Prefer).then(|| Duration::from_millis(200)),
             votes: None,
+            gateway: None,
             rejoin: Rejoin::Manual,
             fences: false,
             on_crash: OnCrash::Failover,
@@ -94,7 +95,11 @@ impl Node2 {
     }
 
     fn standby(availability: Availability) -> Self {
-        let mut node = Self::new(availability);
+        Self::standby_with(availability, |_| {})
+    }
+
+    pub(super) fn standby_with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut node = Self::with(availability, adjust);
         node.tell(Input::Local(Local::Standby(Box::new(view(true, 1, "node1")))));
         assert_eq!(node.supervisor.phase(), Phase::Standby);
         assert!(node.did(&Order::Eligible(true)));
@@ -106,7 +111,7 @@ impl Node2 {
         Self::serving_with(availability, |_| {})
     }
 
-    fn serving_with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn serving_with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut node = Self::with(availability, adjust);
         node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
         node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
@@ -118,7 +123,7 @@ impl Node2 {
         node
     }
 
-    fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         self.supervisor.handle(self.now, input);
         while let Some(order) = self.supervisor.next_order() {
             if let Order::Ask { round, .. } = order {
@@ -128,15 +133,15 @@ impl Node2 {
         }
     }
 
-    fn answer(&mut self, view: PeerView) {
+    pub(super) fn answer(&mut self, view: PeerView) {
         self.tell(Input::PeerAnswered { round: self.round, view });
     }
 
-    fn probe(&mut self, mac: Option<Mac>) {
+    pub(super) fn probe(&mut self, mac: Option<Mac>) {
         self.tell(Input::VipProbed { round: self.round, mac });
     }
 
-    fn pass(&mut self, time: u64) {
+    pub(super) fn pass(&mut self, time: u64) {
         let end = self.now + Duration::from_millis(time);
         while let Some(due) = self.supervisor.timer().filter(|due| *due <= end) {
             self.now = due.max(self.now + Duration::from_nanos(1));
@@ -154,11 +159,11 @@ impl Node2 {
         }
     }
 
-    fn did(&self, order: &Order) -> bool {
+    pub(super) fn did(&self, order: &Order) -> bool {
         self.orders.contains(order)
     }
 
-    fn promoted(&self) -> bool {
+    pub(super) fn promoted(&self) -> bool {
         self.orders.iter().any(|order| matches!(order, Order::Promote { .. }))
     }
 }
