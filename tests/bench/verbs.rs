@@ -287,9 +287,9 @@ fn copies(rounds: usize, megabytes: usize) {
     println!("\n  a copy of {size:.0} MB (medians of {rounds}; the share is of pg_basebackup's rate)");
     let (mut plain, mut step, mut whole) = (vec![], vec![], vec![]);
     // What one leaves to be written back must not be paid by the other, and neither is always the first.
-    for round in 0..rounds * 2 {
+    for turn in 0..rounds * 2 {
         must(&mut Command::new("sync"));
-        if matches!(round % 4, 0 | 3) {
+        if matches!(turn % 4, 0 | 3) {
             let there = Cluster::nothing("n2");
             let mut backup = tool("pg_basebackup");
             backup.args(["-U", "postgres", "-p", "5432", "-X", "stream", "-c", "fast", "-R", "-P", "-h"]);
