@@ -260,9 +260,9 @@ const CASES: &[(Mode, Fault, u64, &str)] = &[
 fn failovers(rounds: usize) {
     println!("\nfailovers: write outage of a client (milliseconds: min / median / p95 / max of {rounds})");
     let mut ours = Vec::new();
-    let mut last = None;
+    let mut shown = None;
     for (mode, fault, advert, budget) in CASES.iter().copied() {
-        if last.replace(mode) != Some(mode) {
+        if shown.replace(mode) != Some(mode) {
             println!("\n  == {}", mode.describe());
         }
         let rounds = if matches!(fault, Fault::Freeze | Fault::Partition) || mode == Mode::PairAndWitnessAsync
