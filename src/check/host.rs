@@ -33,6 +33,8 @@ pub struct HostFacts {
     pub addresses: Vec<Address>,
     /// Who answers for each virtual IP on the link; `None`: it couldn't be asked.
     pub owners: Option<Vec<(std::net::IpAddr, Option<Mac>)>>,
+    /// Whether the gateway answers by ARP; `None`: there is none, or it couldn't be asked.
+    pub gateway: Option<bool>,
     /// The Ethernet addresses of the other nodes, as far as they answered.
     pub macs: Vec<(String, Mac)>,
     /// Kernel parameters by name.
@@ -69,6 +71,11 @@ pub fn look(settings: &Settings, timeout: Duration) -> Option<HostFacts> {
         Ok(link) => ask_link(settings, link, &addresses),
         Err(_) => (None, Vec::new()),
     };
+    let gateway = settings.guard.gateway.and_then(|gateway| {
+        let address = crate::units::InterfaceAddress::new(gateway.into(), 32)?;
+        let link = link.as_ref().ok()?;
+        Some(crate::net::vip::probe(link, address, Deadline::after(ARP_WAIT)).ok()?.is_some())
+    });
     let programs = match (&postgres, &data) {
         (Some(postgres), Some(data)) => DataDirectory::open(data)
             .and_then(|data| Tools::find_bin_dir(data.version(), postgres.bin_directory.as_deref()))
@@ -78,6 +85,7 @@ pub fn look(settings: &Settings, timeout: Duration) -> Option<HostFacts> {
     let interface = link.as_ref().map(|link| link.name.clone()).unwrap_or_default();
     Some(HostFacts {
         owners,
+        gateway,
         macs,
         kernel: kernel(&interface),
         daemon: daemon(settings, &node, timeout),

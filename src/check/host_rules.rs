@@ -16,6 +16,7 @@ pub(super) fn host(
 ) {
     interface(findings, settings, host);
     duplicates(findings, settings, host);
+    gateway(findings, settings, host);
     kernel(findings, settings, host);
     nonlocal_bind(findings, settings, host, server);
     vrrp(findings, settings, host);
@@ -124,6 +125,29 @@ fn duplicates(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
             }),
         );
     }
+}
+
+/// Whether the gateway answers, where a promotion depends on it.
+fn gateway(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
+    let Some(gateway) = settings.guard.gateway else { return };
+    let name = Some(host.node.name.as_str());
+    let Some(answers) = host.gateway else {
+        findings.skip(
+            "gateway",
+            name,
+            "the link couldn't be asked by ARP: that takes CAP_NET_RAW, as root has it",
+        );
+        return;
+    };
+    findings.check(
+        "gateway",
+        name,
+        (!answers).then(|| {
+            Finding::new("", Level::Error, format!("the gateway {gateway} doesn't answer by ARP"))
+                .why("a silent primary isn't replaced, and a primary that no other node answers stops itself")
+                .mend(format!("is it on the link of the nodes? ping {gateway}; ip neigh show {gateway}"))
+        }),
+    );
 }
 
 fn kernel(findings: &mut Findings, settings: &Settings, host: &HostFacts) {

@@ -304,6 +304,10 @@ fn supervisor_config(settings: &Settings, spec: &Spec) -> supervisor::Config {
             Some((settings::OnCrash::RestartFirst, within)) => supervisor::OnCrash::RestartFirst { within },
             _ => supervisor::OnCrash::Failover,
         },
+        gateway: settings.guard.gateway.map(|_| {
+            let bound = gateway_bound(settings);
+            supervisor::GatewayBounds { serves_for: bound.serves_for(), wait: bound.length }
+        }),
         fences: settings.guard.fence != settings::Fence::None,
         rejoin: match settings.replication.rejoin {
             settings::Rejoin::Auto => supervisor::Rejoin::Auto,
@@ -325,6 +329,13 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
             node: me.name.clone(),
             conn: conn.clone(),
             data_directory: postgres.data_directory.clone(),
+            upstreams: peers
+                .iter()
+                .map(|peer| {
+                    let (host, port) = peer.place();
+                    (peer.name.clone(), host, port)
+                })
+                .collect(),
             interval: postgres.probe_interval,
             timeout: postgres.probe_timeout,
         },
@@ -374,6 +385,15 @@ fn lease(settings: &Settings) -> Option<Lease> {
         drift: CLOCK_DRIFT,
         stop: HASTY_STOP.fast + HASTY_STOP.immediate * 3,
     })
+}
+
+/// Returns how long whom goes on without the gateway: the same sum as a lease's.
+fn gateway_bound(settings: &Settings) -> Lease {
+    Lease {
+        length: settings.guard.gateway_timeout,
+        drift: CLOCK_DRIFT,
+        stop: HASTY_STOP.fast + HASTY_STOP.immediate * 3,
+    }
 }
 
 /// Returns the servers of the other nodes, as `verb` asks them.

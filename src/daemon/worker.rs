@@ -31,9 +31,9 @@ use std::time::Duration;
 
 /// This program as it runs, also after a package has replaced its file.
 pub(super) const PROGRAM: &str = "/proc/self/exe";
-/// A base backup of a large database takes its time.
 /// The recovery of a crashed server may take minutes.
 const START_WITHIN: Duration = Duration::from_secs(3600);
+/// A base backup of a large database takes its time.
 const REJOIN_WITHIN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What a plan worker does.
@@ -55,6 +55,8 @@ pub(super) enum Job {
     Resume,
     /// Another voter's register tells what became of a promise.
     Heard { from: String, register: Box<Register> },
+    /// A voter that asks nobody is told what another one's register holds.
+    Relay { to: String, from: String, register: Box<Register> },
     /// Run the release plan.
     Release { stop: Stop },
 }
@@ -69,6 +71,7 @@ impl Job {
                 | Self::Prepare
                 | Self::Resume
                 | Self::Heard { .. }
+                | Self::Relay { .. }
         )
     }
 }
@@ -192,7 +195,7 @@ fn run(
         }
         Job::Serve { adopt, term } => serve_plan(world, config, *adopt, *term, &vips)?,
         Job::Reconfigure { term } => (build::reconfigure(*term), config.connect_within * 2),
-        Job::Confirm { .. } | Job::Prepare | Job::Resume | Job::Heard { .. } => {
+        Job::Confirm { .. } | Job::Prepare | Job::Resume | Job::Heard { .. } | Job::Relay { .. } => {
             return tend(world, config, job);
         }
         Job::Release { stop } => {
@@ -278,6 +281,11 @@ fn tend(world: &mut World, config: &PlanConfig, job: &Job) -> Result<()> {
             let session = world.server()?.session(deadline)?;
             vote::heard(session, from, register, deadline)?;
             go_back(session, config, voters, deadline)?;
+        }
+        Job::Relay { to, from, register } => {
+            if let Some(peer) = voters.peers.get(to) {
+                peer.heard(from, register, deadline)?;
+            }
         }
         Job::Resume => {
             let intent = world.server()?.read_intent()?;

@@ -9,7 +9,7 @@ mod evidence;
 mod standing;
 mod votes;
 
-pub use evidence::{Evidence, Foreseen, Histories, Proof, VipProbe};
+pub use evidence::{Evidence, Foreseen, Gateway, Histories, Proof, VipProbe};
 pub use votes::{foresee, votes_overridden};
 
 use super::epoch::{PromotionId, Term};
@@ -159,6 +159,8 @@ pub struct LocalView {
     pub register: Register,
     /// Whether it has an upstream: a frozen standby has none.
     pub attached: bool,
+    /// The node that is its upstream, where `primary_conninfo` names a known one.
+    pub upstream: Option<String>,
     /// Why the operator has paused the cluster, if it is paused.
     pub paused: Option<String>,
 }
@@ -605,6 +607,13 @@ fn proof_of_death(local: &LocalView, peers: &[PeerView], policy: &Policy, eviden
         return Said::pass(why);
     }
     let unproven = unproven.join("; ");
+    // A machine that says that nothing listens isn't cut off: then the gateway tells nothing.
+    let silent = |peer: &PeerView| !matches!(peer.answer, PeerAnswer::Down(_));
+    if peers.iter().all(silent)
+        && let Some(said) = standing::cut_off(policy, evidence.gateway, &unproven)
+    {
+        return said;
+    }
     match policy.availability {
         Availability::Hold => Said::refuse(format!("nothing proves that the old primary is dead ({unproven})"))
             .hint(

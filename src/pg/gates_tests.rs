@@ -25,6 +25,7 @@ fn local() -> LocalView {
         configuration: None,
         register: Register::default(),
         attached: true,
+        upstream: None,
         paused: None,
     }
 }

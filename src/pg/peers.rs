@@ -108,26 +108,41 @@ impl Peer {
         Self { name, conn, witness, kept: Mutex::new(None), open: AtomicUsize::new(0) }
     }
 
-    /// Asks it for its promise (rules 1 and 2).
-    pub fn promise(&self, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
+    /// Asks it for its promise (rules 1 and 2). `own` is the candidate's register, which settles what a witness had
+    /// promised to it before: nobody else tells a witness what it missed.
+    pub fn promise(&self, ask: &Ask, own: &Register, deadline: Deadline) -> Result<Vote, NoVote> {
         if self.witness.is_none() {
             return self.with_session(deadline, |session| vote::promise(session, &self.name, ask, deadline));
         }
         let standing = Standing { voter: self.name.clone(), ..Standing::default() };
         let record = self.change(deadline, |register| {
-            let new = register.promise(ask, &standing).map_err(NoVote::Refused)?;
+            let known = register.heard(&ask.holder, own);
+            let new = known.promise(ask, &standing).map_err(NoVote::Refused)?;
             let record = new.record.clone();
             Ok::<_, NoVote>((new, record))
         })?;
         Ok(Vote { voter: self.name.clone(), data: None, record })
     }
 
-    /// Tells it that a candidacy is given up (rule 7).
-    pub fn abandon(&self, ask: &Ask, deadline: Deadline) -> Result<bool, ConnError> {
+    /// Tells it that a candidacy is given up (rule 7); `place_of` says where the primary that it goes back to is.
+    pub fn abandon(
+        &self,
+        ask: &Ask,
+        place_of: impl Fn(&str) -> Option<(String, u16)>,
+        deadline: Deadline,
+    ) -> Result<bool, ConnError> {
         if self.witness.is_none() {
-            return self.with_session(deadline, |session| vote::abandon(session, ask, deadline));
+            return self.with_session(deadline, |session| vote::abandon(session, ask, &place_of, deadline));
         }
         self.change(deadline, |register| Ok(told(register, register.abandon(ask))))
+    }
+
+    /// Tells it what another voter's register holds (rule 7).
+    pub fn heard(&self, from: &str, other: &Register, deadline: Deadline) -> Result<bool, ConnError> {
+        if self.witness.is_none() {
+            return self.with_session(deadline, |session| vote::heard(session, from, other, deadline));
+        }
+        self.change(deadline, |register| Ok(told(register, register.heard(from, other))))
     }
 
     /// Tells it that a term is confirmed.

@@ -40,6 +40,7 @@ impl LocalView {
             register: register(facts),
             paused: facts.pause.as_ref().map(|pause| pause.reason.clone()),
             attached: facts.primary_conninfo.as_deref().is_none_or(|conninfo| !conninfo.is_empty()),
+            upstream: None,
         }
     }
 }

@@ -109,29 +109,18 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Stored, ConnErr
 /// Asks a standby to promise a term, and returns its vote once it is frozen (rules 1 and 2): its receiver is gone
 /// and all it has received is replayed.
 pub fn promise(session: &mut Session, voter: &str, ask: &Ask, deadline: Deadline) -> Result<Vote, NoVote> {
-    let record = engage(session, voter, ask, deadline)?;
+    let register = engage(session, voter, ask, deadline)?;
     let data = frozen(session, deadline)?;
-    Ok(Vote { voter: voter.to_owned(), data: Some(data), record })
+    Ok(Vote { voter: voter.to_owned(), data: Some(data), record: register.record })
 }
 
-/// Has a standby promise a term and let go of its primary, without waiting until it is [`frozen`]; returns the newest
-/// configuration of its register.
-pub fn engage(
-    session: &mut Session,
-    voter: &str,
-    ask: &Ask,
-    deadline: Deadline,
-) -> Result<Option<Configuration>, NoVote> {
+/// Has a standby promise a term and let go of its primary, without waiting until it is [`frozen`]; returns its register.
+pub fn engage(session: &mut Session, voter: &str, ask: &Ask, deadline: Deadline) -> Result<Register, NoVote> {
     engage_by(session, voter, |register, standing| register.promise(ask, standing), deadline)
 }
 
 /// Promises a term to this node itself although it has promised another, because an operator says so; as [`engage`].
-pub fn force(
-    session: &mut Session,
-    voter: &str,
-    ask: &Ask,
-    deadline: Deadline,
-) -> Result<Option<Configuration>, NoVote> {
+pub fn force(session: &mut Session, voter: &str, ask: &Ask, deadline: Deadline) -> Result<Register, NoVote> {
     engage_by(session, voter, |register, standing| register.force(ask, standing), deadline)
 }
 
@@ -140,7 +129,7 @@ fn engage_by(
     voter: &str,
     rule: impl FnOnce(&Register, &Standing) -> Result<Register, Refusal>,
     deadline: Deadline,
-) -> Result<Option<Configuration>, NoVote> {
+) -> Result<Register, NoVote> {
     locked(session, deadline, |session| {
         let stored = read(session, deadline)?;
         let mut register = rule(&stored.register, &stored.standing(voter)).map_err(NoVote::Refused)?;
@@ -154,7 +143,7 @@ fn engage_by(
             alter(session, "primary_conninfo", "", deadline)?;
         }
         super::setting::reload(session, deadline)?;
-        Ok(register.record)
+        Ok(register)
     })
 }
 
@@ -208,13 +197,10 @@ pub fn attach(
             return Err(refused(format!("its register lets it follow {allowed} only, not {holder}")));
         }
         let known = stored.upstream.as_ref().or(stored.register.upstream.as_ref());
-        let Some(mut conninfo) = known.and_then(|known| ConnInfo::parse(known)) else {
+        let Some(conninfo) = known.and_then(|known| ConnInfo::parse(known)) else {
             return Err(refused("it has no primary_conninfo to go by".to_owned()));
         };
-        conninfo.set("host", host);
-        conninfo.remove("hostaddr");
-        conninfo.set("port", &port.to_string());
-        let conninfo = conninfo.to_string();
+        let conninfo = led_to(conninfo, host, port);
         if stored.upstream.as_deref() == Some(conninfo.as_str()) {
             return Ok(false);
         }
@@ -239,16 +225,14 @@ pub fn catch_up(
     let upstream = locked(session, deadline, |session| {
         let stored = read(session, deadline)?;
         let known = stored.register.upstream.as_ref().or(stored.upstream.as_ref());
-        let Some(mut conninfo) = known.and_then(|known| ConnInfo::parse(known)) else {
+        let Some(conninfo) = known.and_then(|known| ConnInfo::parse(known)) else {
             return Err(refused("it has no primary_conninfo to go by".to_owned()));
         };
-        conninfo.set("host", host);
-        conninfo.remove("hostaddr");
-        conninfo.set("port", &port.to_string());
+        let conninfo = led_to(conninfo, host, port);
         if !slot.is_empty() {
             alter(session, SLOT, "", deadline)?;
         }
-        alter(session, "primary_conninfo", &conninfo.to_string(), deadline)?;
+        alter(session, "primary_conninfo", &conninfo, deadline)?;
         super::setting::reload(session, deadline)?;
         Ok(())
     })
@@ -311,8 +295,14 @@ pub fn heard(
     change(session, deadline, |register| Some(register.heard(from, other)))
 }
 
-/// Records that a candidate gave its term up, and lets the standby go back to where it streamed from (rule 7).
-pub fn abandon(session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<bool, ConnError> {
+/// Records that a candidate gave its term up, and lets the standby go back (rule 7): to the node that its register names,
+/// where `place_of` knows its host and port, or else to where it streamed from.
+pub fn abandon(
+    session: &mut Session,
+    ask: &Ask,
+    place_of: impl Fn(&str) -> Option<(String, u16)>,
+    deadline: Deadline,
+) -> Result<bool, ConnError> {
     locked(session, deadline, |session| {
         let stored = read(session, deadline)?;
         let register = stored.register.abandon(ask);
@@ -321,7 +311,13 @@ pub fn abandon(session: &mut Session, ask: &Ask, deadline: Deadline) -> Result<b
         }
         write(session, &register, deadline)?;
         if let (true, None, Some(upstream)) = (stored.in_recovery, &stored.upstream, &register.upstream) {
-            alter(session, "primary_conninfo", upstream, deadline)?;
+            // Where it streamed from may be a standby itself by now.
+            let place = register.upstream_of().and_then(place_of);
+            let upstream = match (place, ConnInfo::parse(upstream)) {
+                (Some((host, port)), Some(known)) => led_to(known, &host, port),
+                _ => upstream.clone(),
+            };
+            alter(session, "primary_conninfo", &upstream, deadline)?;
         }
         super::setting::reload(session, deadline)?;
         Ok(true)
@@ -428,6 +424,14 @@ fn locked<T, E: From<ConnError>>(
     let value = result?;
     unlocked?;
     Ok(value)
+}
+
+/// A connection string, for another server.
+fn led_to(mut conninfo: ConnInfo, host: &str, port: u16) -> String {
+    conninfo.set("host", host);
+    conninfo.remove("hostaddr");
+    conninfo.set("port", &port.to_string());
+    conninfo.to_string()
 }
 
 /// A connection string as it may be shown: every role can read a custom setting.

@@ -11,7 +11,7 @@ use crate::pg::epoch::Term;
 use crate::pg::gates::PeerAnswer;
 use crate::pg::peers::{Peer, Peers};
 use crate::pg::vote::{self, NoVote};
-use crate::promotion::rules::{self, Ask, Configuration, Enough, Refusal, Vote};
+use crate::promotion::rules::{self, Ask, Configuration, Enough, Refusal, Register, Vote};
 use crate::units::Moment;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -52,8 +52,8 @@ pub struct Voters {
 pub struct Election {
     voters: Voters,
     ask: Option<Ask>,
-    /// The newest configuration of this node's own register.
-    record: Option<Configuration>,
+    /// This node's own register, since it promised.
+    own: Register,
     votes: Vec<Vote>,
     enough: Option<Enough>,
     /// When the promises were enough but for the lease of the old primary.
@@ -66,11 +66,11 @@ pub struct Election {
 
 impl Election {
     /// Creates an election in which nobody has been asked anything.
-    pub const fn new(voters: Voters) -> Self {
+    pub fn new(voters: Voters) -> Self {
         Self {
             voters,
             ask: None,
-            record: None,
+            own: Register::default(),
             votes: Vec::new(),
             enough: None,
             promised_at: None,
@@ -114,7 +114,7 @@ impl Election {
         }
         self.ask = Some(ask.clone());
         self.intended = intended;
-        self.record = promised.map_err(|no| match no {
+        self.own = promised.map_err(|no| match no {
             NoVote::Refused(refusal) => {
                 Error::refused(format!("this node may not stand for term {}: {refusal}", ask.term))
                     .hint("pgbaton cluster status")
@@ -137,9 +137,9 @@ impl Election {
         let mut open = 0;
         let mut refusals = Vec::new();
         for peer in self.voters.peers.voters() {
-            let (told, ask) = (told.clone(), ask.clone());
+            let (told, ask, own) = (told.clone(), ask.clone(), self.own.clone());
             let question = move |peer: &Peer| {
-                let vote = peer.promise(&ask, until);
+                let vote = peer.promise(&ask, &own, until);
                 // Nobody listens any more when the others were enough.
                 told.send((peer.name.clone(), vote)).unwrap_or_default();
             };
@@ -152,7 +152,7 @@ impl Election {
         // Its own replay may take longer than the others' patience: their answers wait meanwhile.
         let own = vote::frozen(session, deadline)?;
         self.votes =
-            vec![Vote { voter: self.voters.node.clone(), data: Some(own), record: self.record.clone() }];
+            vec![Vote { voter: self.voters.node.clone(), data: Some(own), record: self.own.record.clone() }];
         if self.voters.overridden {
             return self.hear(&answers, refusals, until);
         }
@@ -397,9 +397,10 @@ impl Election {
         let ask = self.ask.take().filter(|_| !self.intended)?;
         self.votes.clear();
         let peers: Vec<&Peer> = self.voters.peers.voters().map(AsRef::as_ref).collect();
-        let told = on_all(&peers, |peer| peer.abandon(&ask, deadline));
+        let place_of = |node: &str| self.voters.peers.get(node).map(|peer| peer.place());
+        let told = on_all(&peers, |peer| peer.abandon(&ask, place_of, deadline));
         // The others' silence has used up their time, not this node's.
-        let here = vote::abandon(session, &ask, Deadline::after(GIVE_UP_WITHIN));
+        let here = vote::abandon(session, &ask, place_of, Deadline::after(GIVE_UP_WITHIN));
         let why = told.err().map(|error| error.to_string()).or_else(|| here.err().map(|e| e.to_string()));
         Some(match why {
             None => format!("term {} is abandoned", ask.term),

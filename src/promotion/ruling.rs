@@ -210,6 +210,7 @@ mod tests {
             configuration: Some(Configuration { term, change: 0, primary: "n2".to_owned(), w, members }),
             register: Register { forced: Some(term), ..Register::default() },
             attached: true,
+            upstream: None,
             paused: None,
         }
     }

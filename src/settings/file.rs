@@ -4,6 +4,7 @@
 //! Pure: the text comes in, nothing is opened.
 
 use super::group::RawGroup;
+use super::guard::RawGuard;
 use super::instance::{Others, RawDaemon, RawInstance};
 use super::notify::RawNotify;
 use super::parse::{self, Lease};
@@ -14,8 +15,8 @@ use super::track::{RawProcess, RawScript, RawTrack, RawTrackFile, Trackers, Weig
 use super::value::{Check, Value};
 use super::witness::RawWitness;
 use super::{
-    Availability, Checksum, ClusterSettings, Fence, GuardSettings, Node, NodeRole, OnCrash, PostgresSettings,
-    Settings, SshSettings, VipSettings, VrrpSettings,
+    Checksum, ClusterSettings, Node, NodeRole, OnCrash, PostgresSettings, Settings, SshSettings, VipSettings,
+    VrrpSettings,
 };
 use crate::error::{Error, Result};
 use crate::units::InterfaceAddress;
@@ -146,18 +147,6 @@ struct RawPostgres {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawGuard {
-    availability: Value<String>,
-    ask_timeout: Value<String>,
-    max_lag: Value<String>,
-    max_silence: Value<String>,
-    fence: Value<String>,
-    fence_command: Value<String>,
-    fence_timeout: Value<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct RawSsh {
     user: Value<String>,
     port: Value<i64>,
@@ -232,9 +221,13 @@ impl Check {
         let instances = self.instances(raw.instance, &others, &trackers);
         let groups = self.groups(raw.group, &instances);
         let daemon = self.daemon(raw.daemon);
+        let gateway = raw.guard.gateway.as_ref().map(Spanned::span);
         let guard = self.guard(raw.guard, vrrp.advert_interval);
         let roles: Vec<NodeRole> = nodes.iter().map(|node| node.node.role).collect();
         let replication = self.replication(raw.replication, &roles);
+        if let Some(place) = gateway {
+            self.gateway_decides(&guard, replication.mode, raw.witness.is_some(), place);
+        }
         let place = raw.witness.as_ref().map(Spanned::span);
         let witness = raw.witness.and_then(|raw| self.witness(raw.into_inner()));
         if let Some(place) = place
@@ -549,41 +542,6 @@ impl Check {
             tls_name: None,
         };
         (self.problems.len() == before).then_some((directory, postgres))
-    }
-
-    fn guard(&mut self, raw: RawGuard, advert_interval: std::time::Duration) -> GuardSettings {
-        let defaults = GuardSettings::default();
-        let place = raw.fence.as_ref().map(Spanned::span);
-        let fence = self
-            .word("guard", "fence", raw.fence, &[Fence::None, Fence::Ssh, Fence::Command])
-            .unwrap_or(defaults.fence);
-        let command = raw.fence_command.as_ref().map(Spanned::span);
-        match (fence, place, command) {
-            (Fence::Command, Some(place), None) => {
-                let missing = Problem::at(place, "fence = \"command\" needs a fence_command");
-                self.problems.add(missing.hint("as in: fence_command = \"/etc/pgbaton/fence\""));
-            }
-            (Fence::None | Fence::Ssh, _, Some(command)) => {
-                let unused = Problem::at(command, "fence_command is never run");
-                self.problems.add(unused.hint("write fence = \"command\" too, or leave it out"));
-            }
-            _ => {}
-        }
-        GuardSettings {
-            availability: self
-                .word("guard", "availability", raw.availability, &[Availability::Hold, Availability::Prefer])
-                .unwrap_or(defaults.availability),
-            ask_timeout: self
-                .above_zero("ask_timeout", raw.ask_timeout)
-                .unwrap_or_else(|| GuardSettings::default_ask_timeout(advert_interval)),
-            max_lag: self.parsed("max_lag", raw.max_lag, parse::size),
-            max_silence: self.above_zero("max_silence", raw.max_silence),
-            fence,
-            fence_command: self.text("fence_command", raw.fence_command),
-            fence_timeout: self
-                .above_zero("fence_timeout", raw.fence_timeout)
-                .unwrap_or(defaults.fence_timeout),
-        }
     }
 
     fn ssh(&mut self, raw: RawSsh) -> SshSettings {

@@ -6,6 +6,7 @@
 
 mod file;
 mod group;
+mod guard;
 mod instance;
 pub mod keys;
 pub mod libpq;
@@ -28,6 +29,7 @@ use libpq::Params;
 use parse::Lease;
 
 pub use group::GroupSettings;
+pub use guard::{Availability, Fence, GuardSettings};
 pub use instance::{AddressScope, DaemonSettings, GarpSettings, InstanceSettings, OnAddressLoss};
 pub use notify::{NotifySettings, Words};
 pub use replication::{Rejoin, ReplicationMode, ReplicationSettings};
@@ -284,68 +286,6 @@ impl PostgresSettings {
             tls_name: None,
         }
     }
-}
-
-/// What a promotion must know first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuardSettings {
-    /// What is done when nothing proves that the old primary is dead.
-    pub availability: Availability,
-    /// How long a failover waits for another node's answer.
-    pub ask_timeout: Duration,
-    /// The most write-ahead log that may be missing, in bytes; `None`: no limit.
-    pub max_lag: Option<u64>,
-    /// The longest time since a standby heard of its primary; `None`: no limit.
-    pub max_silence: Option<Duration>,
-    /// How the death of a silent node is made sure of.
-    pub fence: Fence,
-    /// The command that does it, with `fence = "command"`.
-    pub fence_command: Option<String>,
-    /// How long a fencing may take.
-    pub fence_timeout: Duration,
-}
-
-/// How the death of a silent node is made sure of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fence {
-    /// It isn't.
-    None,
-    /// Its PostgreSQL is stopped over SSH.
-    Ssh,
-    /// A command switches it off.
-    Command,
-}
-
-impl Default for GuardSettings {
-    fn default() -> Self {
-        Self {
-            availability: Availability::Hold,
-            ask_timeout: Self::default_ask_timeout(VrrpSettings::default().advert_interval),
-            max_lag: None,
-            max_silence: None,
-            fence: Fence::None,
-            fence_command: None,
-            fence_timeout: Duration::from_secs(15),
-        }
-    }
-}
-
-impl GuardSettings {
-    /// Returns how long the others have to answer when nothing else is said: two advert intervals, because the
-    /// question goes out with the first suspicion (after one and a half) and the down interval is over after a
-    /// good three; but no less than a busy server needs, and no longer than anybody alive does.
-    pub fn default_ask_timeout(advert_interval: Duration) -> Duration {
-        (advert_interval * 2).clamp(Duration::from_millis(50), Duration::from_millis(200))
-    }
-}
-
-/// What is done when nothing proves that the old primary is dead.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Availability {
-    /// Nothing is promoted.
-    Hold,
-    /// Silence is taken for death; two primaries and lost transactions are possible.
-    Prefer,
 }
 
 /// How the other nodes are reached over SSH; what is `None` is `ssh_config(5)`'s to say.

@@ -12,6 +12,7 @@ use crate::pg::local;
 use crate::pg::lsn::Lsn;
 use crate::pg::server::DataDirectory;
 use crate::promotion::supervisor::Local;
+use crate::rebuild::conf::ConnInfo;
 use crate::units::Moment;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Config {
     pub conn: ConnSettings,
     /// Its data directory.
     pub data_directory: std::path::PathBuf,
+    /// Where the other nodes' servers are: name, host and port.
+    pub upstreams: Vec<(String, String, u16)>,
     /// How often it is asked when nothing happens.
     pub interval: Duration,
     /// How long an answer may take before the server is called hung.
@@ -123,6 +126,17 @@ impl Watcher {
         Seen { postmaster: Some(postmaster), local }
     }
 
+    /// Returns the node that a connection string leads to.
+    fn upstream(&self, conninfo: &str) -> Option<String> {
+        let conninfo = ConnInfo::parse(conninfo)?;
+        let is = |key, value: &str| conninfo.get(key) == Some(value);
+        let leads = |(node, host, port): &&(String, String, u16)| {
+            (is("host", node) || is("host", host) || is("hostaddr", host))
+                && conninfo.get("port").is_none_or(|known| known == port.to_string())
+        };
+        self.config.upstreams.iter().find(leads).map(|(node, ..)| node.clone())
+    }
+
     fn remembered(&self) -> Option<LastKnown> {
         let (end, at) = self.told?;
         Some(LastKnown { end, age: Some(now().since(at)) })
@@ -138,6 +152,7 @@ impl Watcher {
         };
         let facts = facts::observe(session, deadline)?;
         let mut view = Box::new(LocalView::from_facts(&facts, self.remembered()));
+        view.upstream = facts.primary_conninfo.as_deref().and_then(|known| self.upstream(known));
         let known = view.primary_known.filter(|_| facts.in_recovery);
         self.told = known.map(|LastKnown { end, age }| (end, now() - age.unwrap_or_default()));
         let mark = local::needs_check(&self.config.data_directory, &self.config.node);

@@ -207,23 +207,71 @@ fn lab(name: &str, advert: Duration) -> Lab {
     Lab::create(lab_options(name, advert), Arc::new(Patience::endless()), &|_| {}).expect("the lab is built")
 }
 
+/// How the nodes are set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Pair,
+    Three,
+    PairAndWitness,
+    PairAndWitnessAsync,
+}
+
+impl Mode {
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::Pair => "two nodes, asynchronous",
+            Self::Three => "three nodes, synchronous",
+            Self::PairAndWitness => "two nodes and a witness, synchronous",
+            Self::PairAndWitnessAsync => "two nodes and a witness, asynchronous (lease 5 s)",
+        }
+    }
+
+    fn set(self, options: &mut LabOptions) {
+        options.spare = self == Self::Three;
+        options.witness = matches!(self, Self::PairAndWitness | Self::PairAndWitnessAsync);
+        options.sync = matches!(self, Self::Three | Self::PairAndWitness);
+        if self != Self::Pair {
+            "hold".clone_into(&mut options.availability);
+        }
+    }
+}
+
+/// The faults of each mode: the advert interval in milliseconds, and the budget.
+const CASES: &[(Mode, Fault, u64, &str)] = &[
+    (Mode::Pair, Fault::Power, 100, "3 adverts + 150 ms = 450"),
+    (Mode::Pair, Fault::Power, 10, "200"),
+    (Mode::Pair, Fault::Postgres, 100, "120"),
+    (Mode::Pair, Fault::Switchover, 100, "300"),
+    (Mode::Pair, Fault::Freeze, 100, "the lease (3 s) + 1 s"),
+    (Mode::Pair, Fault::Partition, 100, "none"),
+    (Mode::Three, Fault::Power, 100, "3 adverts + 200 ms = 500"),
+    (Mode::Three, Fault::Power, 10, "250"),
+    (Mode::Three, Fault::Postgres, 100, "180"),
+    (Mode::Three, Fault::Switchover, 100, "300"),
+    (Mode::Three, Fault::Freeze, 100, "the lease (3 s) + 1 s"),
+    (Mode::Three, Fault::Partition, 100, "none"),
+    (Mode::PairAndWitness, Fault::Power, 100, "none"),
+    (Mode::PairAndWitness, Fault::Postgres, 100, "none"),
+    (Mode::PairAndWitnessAsync, Fault::Power, 100, "none: the lease is waited out"),
+    (Mode::PairAndWitnessAsync, Fault::Postgres, 100, "none: a farewell ends the lease"),
+];
+
 /// The outages that a client of the virtual IP sees, and where the time goes.
 fn failovers(rounds: usize) {
-    println!(
-        "\nfailovers: write outage of a client, two nodes (milliseconds: min / median / p95 / max of {rounds})"
-    );
-    let cases = [
-        (Fault::Power, 100, "3 adverts + 150 ms = 450"),
-        (Fault::Power, 10, "200"),
-        (Fault::Postgres, 100, "120"),
-        (Fault::Switchover, 100, "300"),
-        (Fault::Freeze, 100, "the lease (3 s) + 1 s"),
-        (Fault::Partition, 100, "none"),
-    ];
+    println!("\nfailovers: write outage of a client (milliseconds: min / median / p95 / max of {rounds})");
     let mut ours = Vec::new();
-    for (fault, advert, budget) in cases {
-        let rounds = if matches!(fault, Fault::Freeze | Fault::Partition) { rounds.min(3) } else { rounds };
-        let reports: Vec<DemoReport> = (0..rounds).map(|_| play(fault, advert)).collect();
+    let mut shown = None;
+    for (mode, fault, advert, budget) in CASES.iter().copied() {
+        if shown.replace(mode) != Some(mode) {
+            println!("\n  == {}", mode.describe());
+        }
+        let rounds = if matches!(fault, Fault::Freeze | Fault::Partition) || mode == Mode::PairAndWitnessAsync
+        {
+            rounds.min(3)
+        } else {
+            rounds
+        };
+        let reports: Vec<DemoReport> = (0..rounds).map(|_| play(mode, fault, advert)).collect();
         let outages: Vec<f64> = reports.iter().map(|report| report.write_outage_ms).collect();
         let lost: Vec<String> = reports.iter().map(|report| report.rows.lost.to_string()).collect();
         println!(
@@ -233,19 +281,22 @@ fn failovers(rounds: usize) {
             lost.join(" ")
         );
         stages(&reports);
-        ours.push((fault, advert, outages));
+        if mode == Mode::Pair {
+            ours.push((fault, advert, outages));
+        }
     }
     peer::compare(rounds, &ours);
     drop(std::fs::remove_dir_all(Path::new("/var/lib/pgbaton-bench")));
 }
 
-fn play(fault: Fault, advert_ms: u64) -> DemoReport {
-    let options = DemoOptions {
+fn play(mode: Mode, fault: Fault, advert_ms: u64) -> DemoReport {
+    let mut options = DemoOptions {
         fault,
         lab: lab_options("failover", Duration::from_millis(advert_ms)),
         keep: false,
         svg: Some(std::env::temp_dir().join("pgbaton-bench.svg")),
     };
+    mode.set(&mut options.lab);
     let (report, _) =
         scenario::run(&options, &Arc::new(Patience::endless()), &Unseen).expect("the demo runs");
     report

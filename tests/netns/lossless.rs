@@ -357,6 +357,67 @@ fn with_a_witness_a_partition_is_decided_by_the_side_that_reaches_it() {
     stage.until_only_holder("node2");
 }
 
+#[test]
+fn a_witness_that_missed_the_end_of_a_candidacy_hears_of_it_from_whoever_asks_next() {
+    let stage = witnessed("sync-witness-missed");
+    let setting = "SELECT setting FROM pg_show_all_file_settings() WHERE name = 'pgbaton.register'";
+    let row = "SELECT register FROM pgbaton_witness.register";
+    let promise = |term: u64, state: &str| serde_json::json!({ "term": term, "holder": "node2", "id": "00000000000000000000000000000009", "state": state });
+    // What a candidacy of node2 leaves that gave up while the witness was out of reach.
+    let leave_behind = |term: u64| {
+        let node2 = stage.host("node2");
+        let mut own: serde_json::Value = serde_json::from_str(&stage.ask("node2", setting)).unwrap();
+        own["promise"] = promise(term, "abandoned");
+        node2.sql(&format!("ALTER SYSTEM SET pgbaton.register = '{own}'")).unwrap();
+        node2.sql("SELECT pg_reload_conf()").unwrap();
+        let mut kept: serde_json::Value = serde_json::from_str(&stage.ask("spare", row)).unwrap();
+        kept["promise"] = promise(term, "promised");
+        let update = format!("UPDATE pgbaton_witness.register SET register = '{kept}'");
+        stage.host("spare").sql(&update).unwrap();
+    };
+    stage.until("both registers", || {
+        let own = stage.host("node2").sql_value(setting).ok()??;
+        let kept = stage.host("spare").sql_value(row).ok()??;
+        (own.contains("confirmed") && kept.contains("confirmed")).then_some(())
+    });
+    // The primary tells it, which reads both.
+    leave_behind(2);
+    stage.until("the primary to tell the witness", || {
+        stage.host("spare").sql_value(row).ok()??.contains("abandoned").then_some(())
+    });
+    // And the candidate itself, where there is no primary any more.
+    let node2 = stage.host("node2");
+    node2.sigterm_daemon().unwrap();
+    node2.wait_daemon_end(std::time::Duration::from_secs(20)).unwrap();
+    let writer = stage.writer();
+    stage.host("node1").power_off().unwrap();
+    leave_behind(3);
+    node2.start_daemon().unwrap();
+    stage.until_serving("node2");
+    assert_eq!(stage.ask("node2", "SELECT max(term) FROM pgbaton.epoch"), "4");
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+}
+
+#[test]
+fn a_standby_that_follows_another_standby_is_led_to_the_primary() {
+    let stage = stage("sync-strayed");
+    let spare = stage.host("spare");
+    let conninfo = stage.ask("spare", "SHOW primary_conninfo");
+    let astray = conninfo.replace("192.18.12.21", "192.18.12.22");
+    assert_ne!(conninfo, astray);
+    let alter = format!("ALTER SYSTEM SET primary_conninfo = '{}'", astray.replace('\'', "''"));
+    spare.sql(&alter).unwrap();
+    spare.sql("SELECT pg_reload_conf()").unwrap();
+    stage.until("the spare to lose the primary", || {
+        let known = stage.host("spare").sql_value("SHOW primary_conninfo").ok()??;
+        (known == astray || known != conninfo).then_some(())
+    });
+    stage.until("the spare's way back", || {
+        (stage.host("spare").sql_value("SHOW primary_conninfo").ok()?? == conninfo).then_some(())
+    });
+    until_streams_one(&stage, "node1", "spare");
+}
+
 /// A lab of two nodes and a witness that is only reached over SSH.
 fn witnessed_over_ssh(name: &str) -> (Stage, Sshd) {
     let stage = Stage::with(name, |options| {

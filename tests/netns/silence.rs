@@ -4,7 +4,7 @@ use crate::support::lab::{Stage, assert_none, assert_order, sign};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use pgbaton::demo::client::{Manner, Writer};
-use pgbaton::demo::lab::VIP;
+use pgbaton::demo::lab::{CLIENT, VIP};
 use pgbaton::demo::namespace::ip_batch;
 use pgbaton::host::clock::now;
 use std::net::SocketAddr;
@@ -40,6 +40,49 @@ fn a_frozen_primary_loses_the_address_by_itself_and_fences_itself_when_it_wakes(
     let ledger = writer.finish();
     assert_eq!(ledger.count_by("node1", thawed), 0, "node1 acknowledged to clients of the address");
     stage.assert_all_kept(&ledger, "node2");
+}
+
+/// Two asynchronous nodes that hold on silence, and ask the client's host as their gateway.
+fn with_gateway(name: &str) -> Stage {
+    Stage::with(name, |options| {
+        "hold".clone_into(&mut options.availability);
+        options.extra_settings = format!("gateway = \"{CLIENT}\"\n");
+    })
+}
+
+#[test]
+fn where_the_gateway_answers_a_silent_primary_is_replaced_after_its_bound_and_the_proof_is_called_weak() {
+    let stage = with_gateway("gateway-power");
+    let check = stage.pgbaton("node2", &["cluster", "check", "--json"]);
+    let check = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(!check.contains("doesn't answer by ARP"), "{check}");
+    let writer = stage.writer();
+    let fault = stage.host("node1").power_off().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    let promoted = stage.until_sign("node2", "decision:promote", fault);
+    assert!(promoted.text.contains("weak proof"), "{}", promoted.text);
+    assert!(promoted.at.since(fault) >= Duration::from_millis(4900), "{:?}", promoted.at.since(fault));
+    stage.assert_primary("node2", 2, 2);
+}
+
+#[test]
+fn a_primary_that_is_cut_off_from_the_gateway_and_the_others_stops_before_it_is_replaced() {
+    let stage = with_gateway("gateway-cut");
+    let node1 = stage.host("node1");
+    let writer = stage.writer();
+    let local = SocketAddr::from((node1.address, 5432));
+    let local = Writer::start(&node1.namespace, "local", local, Manner::Stubborn).unwrap();
+    let cut = node1.cut().unwrap();
+    stage.until_commits(&writer, "node2", cut);
+    let replaced = stage.until_sign("node2", "decision:promote", cut).at;
+    assert_eq!(stage.server_processes("node1"), [""; 0]);
+    let ledger = local.finish();
+    assert_eq!(ledger.count_by("node1", replaced), 0, "two nodes acknowledged at one time");
+    stage.until_phase("node1", "down");
+    assert!(stage.status("node1")["reason"].as_str().unwrap().contains("neither the gateway"));
+    writer.finish();
+    node1.heal().unwrap();
+    stage.until_only_holder("node2");
 }
 
 #[test]

@@ -117,6 +117,7 @@ fn the_watch_remembers_how_far_a_dead_primary_had_got() {
         node: "n2".to_owned(),
         conn: standby.settings(),
         data_directory: standby.data(),
+        upstreams: Vec::new(),
         interval: Duration::from_millis(20),
         timeout: LONG,
     };

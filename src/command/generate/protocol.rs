@@ -24,7 +24,8 @@ const RULES: &[Rule] = &[
              register tells for ever after what became of it: a voter that reads it settles its promise. The \
              log settles it too: a row of a higher term, or the term's own row where the voter's copy alone is an \
              acknowledgement (W = 1 and the voter in E). A term that was abandoned before its request arrived is \
-             remembered as abandoned.",
+             remembered as abandoned. A witness asks nobody: a candidate's request carries the candidate's own register, \
+             and the primary tells the witness what it reads in the others'.",
         ],
         without: "two candidates have a majority, or a voter waits for a candidate that has given up.",
     },
@@ -322,6 +323,14 @@ fn modes(page: &mut super::roff::Page) {
              promises waits for the length of a lease from then on, unless the primary said farewell, and gives up when \
              it turns out to be alive. Only a standby that streamed may stand (E is who may, and the primary drops one \
              that is away for long, with the witness's record). A commit that hadn't arrived is lost with the primary.",
+        ),
+        (
+            "asynchronous, two nodes, no third vote",
+            "No votes: a silent primary needs a proof of its death. Its own farewell, a stop over SSH or a fencing command \
+             (guard.fence) is one. The gateway (guard.gateway) is a weak one: a primary that neither it nor another node \
+             answers stops itself, within a bound that the standby waits for; a network that parts between two nodes that \
+             the gateway answers both leaves two primaries. With availability = \"prefer\" silence is enough, and the log \
+             says how much may be lost.",
         ),
     ];
     for (name, says) in modes {

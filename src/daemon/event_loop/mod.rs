@@ -58,6 +58,8 @@ const LARGEST_PACKET: usize = 8 + 255 * 16 + 60 + signature::TRAILER;
 const PACKETS_AT_ONCE: usize = 64;
 /// How long the link is asked for the owner of a virtual IP; an answer comes within microseconds.
 const PROBE_WAIT: Duration = Duration::from_millis(20);
+/// How long the gateway's answer is waited for.
+const GATEWAY_WAIT: Duration = Duration::from_millis(150);
 
 /// What other threads tell the loop.
 #[expect(clippy::large_enum_variant, reason = "few at a time")]
@@ -67,6 +69,10 @@ pub(in crate::daemon) enum Message {
     Answered {
         round: u64,
         view: PeerView,
+    },
+    GatewayAsked {
+        asked: Moment,
+        answered: bool,
     },
     Probed {
         round: u64,
@@ -357,6 +363,9 @@ impl Loop {
             match message {
                 Message::Seen(seen) => self.server_seen(now, seen),
                 Message::Answered { round, view } => self.tell(now, Input::PeerAnswered { round, view }),
+                Message::GatewayAsked { asked, answered } => {
+                    self.tell(now, Input::GatewayAsked { asked, answered });
+                }
                 Message::Probed { round, mac } => self.tell(now, Input::VipProbed { round, mac }),
                 Message::Worker(Told::Progress(progress)) => self.progress(progress),
                 Message::Worker(Told::Done(result)) => self.tell(now, Input::PlanDone(result)),

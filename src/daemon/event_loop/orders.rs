@@ -1,7 +1,7 @@
 //! How the supervisor's orders are carried out: at once where that takes microseconds, by a thread where it may take
 //! longer.
 
-use super::{Loop, Message, PROBE_WAIT};
+use super::{GATEWAY_WAIT, Loop, Message, PROBE_WAIT};
 use crate::daemon::edges::Id;
 use crate::daemon::fencing;
 use crate::daemon::worker::{self, Job};
@@ -35,6 +35,8 @@ impl Loop {
             Order::Prepare => self.upkeep(Job::Prepare),
             Order::Resume => self.upkeep(Job::Resume),
             Order::Heard { from, register } => self.upkeep(Job::Heard { from, register }),
+            Order::Relay { to, from, register } => self.upkeep(Job::Relay { to, from, register }),
+            Order::AskGateway => self.ask_gateway(now),
             Order::Fence { nodes } => self.fence(nodes),
             Order::Rejoin { primary } => self.rejoin(&primary),
             Order::Start => self.start_server(),
@@ -91,6 +93,15 @@ impl Loop {
         let vips = main.vips.iter().map(|place| place.vip.address.address()).collect();
         worker::probe(main.link.clone(), vips, PROBE_WAIT, move |mac| {
             mailbox.send(Message::Probed { round, mac });
+        });
+    }
+
+    /// Asks the gateway on the link; nobody listens to a second question while the first is open.
+    fn ask_gateway(&self, asked: Moment) {
+        let (Some(gateway), Some(main)) = (self.settings.guard.gateway, &self.node.main) else { return };
+        let mailbox = self.mailbox.clone();
+        worker::probe(main.link.clone(), vec![gateway.into()], GATEWAY_WAIT, move |mac| {
+            mailbox.send(Message::GatewayAsked { asked, answered: mac.is_some() });
         });
     }
 

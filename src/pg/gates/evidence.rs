@@ -2,6 +2,7 @@
 
 use crate::units::Mac;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What was found out beside asking the servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Evidence {
     pub histories: Histories,
     /// What asking for votes would come to.
     pub votes: Foreseen,
+    /// What the gateway says about this node, and for how long it has been asked.
+    pub gateway: Gateway,
 }
 
 impl Evidence {
@@ -26,7 +29,25 @@ impl Evidence {
         detached_by_majority: false,
         histories: Histories::Missing(Vec::new()),
         votes: Foreseen::NotJudged,
+        gateway: Gateway::None,
     };
+}
+
+/// What is known from the gateway: the weak form of a proof. It tells which side of a dead port or cable this node is
+/// on, and nothing of a cut between two nodes that it answers both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gateway {
+    /// There is none, or nobody asks it.
+    None,
+    /// It doesn't answer: this node may be the one that is cut off.
+    Silent,
+    /// It answers, but a primary that is cut off may still go on, within its bound.
+    Early {
+        /// That bound, since the primary fell silent.
+        bound: Duration,
+    },
+    /// It answers, and a primary that is cut off has stopped.
+    Answers,
 }
 
 /// What the other nodes' answers say about the votes that they would give.

@@ -1,7 +1,7 @@
 //! Gates about the standby itself: whether it was fenced, whether the cluster is paused, and when it last heard of its
-//! primary. Pure.
+//! primary, or is known to be on the better side of a cut. Pure.
 
-use super::{Availability, LocalView, Policy, Said};
+use super::{Availability, Gateway, LocalView, Policy, Said};
 
 pub(super) fn needs_check(local: &LocalView) -> Said {
     match &local.needs_check {
@@ -40,5 +40,26 @@ pub(super) fn last_contact(local: &LocalView, policy: &Policy) -> Said {
         }
         (None, Some(_)) => Said::warn("nothing tells when the primary was last heard of"),
         (None, None) => Said::pass("no limit is set"),
+    }
+}
+
+/// What the gateway's answer is worth, where nothing better is known of the silent nodes.
+pub(super) fn cut_off(policy: &Policy, gateway: Gateway, unproven: &str) -> Option<Said> {
+    match (policy.availability, gateway) {
+        (Availability::Prefer, _) | (_, Gateway::None) => None,
+        (_, Gateway::Silent) => Some(
+            Said::refuse(format!(
+                "nothing proves that the old primary is dead ({unproven}), and the gateway doesn't answer here either"
+            ))
+            .hint("is this node's own cable, port or switch dead? `pgbaton vrrp status` shows its link"),
+        ),
+        (_, Gateway::Early { bound }) => Some(Said::refuse(format!(
+            "{unproven}; the gateway answers here: a primary that is cut off from it stops within {} ms",
+            bound.as_millis()
+        ))),
+        (_, Gateway::Answers) => Some(Said::warn(format!(
+            "{unproven}; weak proof: the gateway answers here, and a primary that it doesn't answer has stopped by now. A \
+             network that is cut between the two nodes alone would look the same"
+        ))),
     }
 }

@@ -1,7 +1,7 @@
 //! What the supervisor concludes from a round of answers: promote, serve, wait, or stop the local server.
 
 use super::{LinkAnswer, Local, Order, Phase, Purpose, Supervisor};
-use crate::pg::gates::{self, Evidence, PeerAnswer, PeerView, Proof, Verdict, VipProbe};
+use crate::pg::gates::{self, Evidence, Gateway, PeerAnswer, PeerView, Proof, Verdict, VipProbe};
 use crate::promotion::ruling::{self, Ruling};
 use crate::units::{Mac, Moment};
 
@@ -22,9 +22,10 @@ impl Supervisor {
             }
         }
         self.learn_terms(&peers);
+        self.others_answered(round.started, &peers);
         match round.purpose {
             Purpose::Early => {}
-            Purpose::Promote => self.judge_promotion(now, &peers, round.vip.owner()),
+            Purpose::Promote => self.judge_promotion(now, round.started, &peers, round.vip.owner()),
             Purpose::Confirm => self.judge_primary(now, round.started, &peers, round.vip.owner()),
             Purpose::Contest => self.judge_contest(&peers),
             Purpose::Explain => {
@@ -35,7 +36,7 @@ impl Supervisor {
         }
     }
 
-    fn judge_promotion(&mut self, now: Moment, peers: &[PeerView], vip: Option<Mac>) {
+    fn judge_promotion(&mut self, now: Moment, asked: Moment, peers: &[PeerView], vip: Option<Mac>) {
         let Some(Local::Standby(view)) = self.local.clone() else {
             self.enter(Phase::Standby);
             self.settle(now);
@@ -49,6 +50,7 @@ impl Supervisor {
                 .into_iter()
                 .chain(self.proofs.iter().cloned())
                 .collect(),
+            gateway: self.gateway_evidence(now, asked),
             ..Evidence::NONE
         };
         let verdicts = gates::evaluate(&view, peers, &self.config.policy, &evidence);
@@ -61,7 +63,9 @@ impl Supervisor {
             }
             self.decide("refuse", format!("not promoting: {why}"), hint);
             self.enter(Phase::Standby);
-            self.timer = Some(now + self.config.retry);
+            let early = matches!(evidence.gateway, Gateway::Early { .. });
+            let wait = self.gateway_wait().filter(|at| early && *at > now);
+            self.timer = Some(wait.map_or(now + self.config.retry, |at| at.min(now + self.config.retry)));
             return;
         }
         let warnings: Vec<&str> = verdicts

@@ -16,12 +16,15 @@
 
 mod acting;
 mod fencing;
+mod gateway;
 mod judging;
 mod starting;
 mod types;
 mod voting;
 
-pub use types::{Asked, Config, Input, Local, OnCrash, Order, Phase, PlanResult, Rejoin, Stop, Votes};
+pub use types::{
+    Asked, Config, GatewayBounds, Input, Local, OnCrash, Order, Phase, PlanResult, Rejoin, Stop, Votes,
+};
 
 use super::event::{Event, EventKind};
 use crate::pg::epoch::Term;
@@ -113,6 +116,11 @@ pub struct Supervisor {
     heartbeat: Option<Moment>,
     /// When a majority last answered.
     majority_at: Option<Moment>,
+    /// When the gateway is asked next, when it was asked last and whether it answered.
+    gateway_next: Option<Moment>,
+    gateway_said: Option<(Moment, bool)>,
+    /// When the last question was asked that the gateway or another node answered, while this server is a primary.
+    answered_at: Option<Moment>,
     /// Since when this standby has been without its primary.
     lost_since: Option<Moment>,
     /// Who was proved dead since the adverts stopped, and who is being made so.
@@ -164,6 +172,9 @@ impl Supervisor {
             said: None,
             heartbeat: None,
             majority_at: None,
+            gateway_next: None,
+            gateway_said: None,
+            answered_at: None,
             lost_since: None,
             proofs: Vec::new(),
             fencing: Vec::new(),
@@ -223,7 +234,8 @@ impl Supervisor {
             (Some(since), Some(after), Phase::Serving) => Some(since + after),
             _ => None,
         };
-        [round, self.timer, isolation, self.heartbeat_due(), self.lease_end(), self.restart_until]
+        let gateway = self.gateway_due().into_iter().chain(self.gateway_end()).min();
+        [round, self.timer, isolation, self.heartbeat_due(), self.lease_end(), self.restart_until, gateway]
             .into_iter()
             .flatten()
             .min()
@@ -264,6 +276,7 @@ impl Supervisor {
             Input::Contested { from } => self.contested(now, from),
             Input::Overslept { by } => self.overslept(now, by),
             Input::PeerAnswered { round, view } => self.peer_answered(now, round, view),
+            Input::GatewayAsked { asked, answered } => self.gateway_asked(now, asked, answered),
             Input::VipProbed { round, mac } => self.vip_probed(now, round, mac),
             Input::PlanDone(result) => self.plan_done(now, result),
             Input::Rejoined(result) => self.rejoined(now, result),
@@ -470,6 +483,9 @@ impl Supervisor {
             answers: Vec::new(),
             vip: if link { LinkAnswer::Asking } else { LinkAnswer::Nobody },
         });
+        if purpose == Purpose::Promote && self.config.gateway.is_some() {
+            self.orders.push_back(Order::AskGateway);
+        }
         self.orders.push_back(Order::Ask { round: self.rounds, until, link });
         if purpose == Purpose::Heartbeat {
             return;
@@ -553,6 +569,7 @@ impl Supervisor {
         }
         self.watch_lease(now);
         self.watch_restart(now);
+        self.mind_gateway(now);
         self.beat(now);
     }
 
@@ -632,5 +649,7 @@ impl Supervisor {
     }
 }
 
+#[cfg(test)]
+mod gateway_tests;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use super::*;
 use crate::pg::epoch::PromotionId;
 use crate::pg::gates::{Availability, LastKnown, PeerAnswer, PeerServer, Policy};
 use crate::pg::lsn::{Lsn, SystemId, Timeline};
-use crate::promotion::rules::{Promise, PromiseState, Register};
+use crate::promotion::rules::{Confirmed, Promise, PromiseState, Register};
 
 const NODE1: &str = "192.18.12.21";
 
@@ -39,15 +39,16 @@ fn view(in_recovery: bool, term: u64, node: &str) -> LocalView {
         configuration: None,
         register: Register::default(),
         attached: true,
+        upstream: None,
         paused: None,
     }
 }
 
-fn peer(answer: PeerAnswer) -> PeerView {
+pub(super) fn peer(answer: PeerAnswer) -> PeerView {
     PeerView::new("node1", answer)
 }
 
-fn server(term: u64, node: &str) -> PeerServer {
+pub(super) fn server(term: u64, node: &str) -> PeerServer {
     PeerServer {
         system_id: Some(SystemId(7)),
         timeline: timeline(term),
@@ -57,15 +58,15 @@ fn server(term: u64, node: &str) -> PeerServer {
     }
 }
 
-fn silent() -> PeerView {
+pub(super) fn silent() -> PeerView {
     peer(PeerAnswer::Silent("no answer".to_owned()))
 }
 
 /// A supervisor of node2, and what it has ordered.
-struct Node2 {
-    supervisor: Supervisor,
-    orders: Vec<Order>,
-    now: Moment,
+pub(super) struct Node2 {
+    pub(super) supervisor: Supervisor,
+    pub(super) orders: Vec<Order>,
+    pub(super) now: Moment,
     round: u64,
 }
 
@@ -84,6 +85,7 @@ impl Node2 {
             retry: Duration::from_millis(500),
             isolation: (availability == Availability::Prefer).then(|| Duration::from_millis(200)),
             votes: None,
+            gateway: None,
             rejoin: Rejoin::Manual,
             fences: false,
             on_crash: OnCrash::Failover,
@@ -93,7 +95,11 @@ impl Node2 {
     }
 
     fn standby(availability: Availability) -> Self {
-        let mut node = Self::new(availability);
+        Self::standby_with(availability, |_| {})
+    }
+
+    pub(super) fn standby_with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
+        let mut node = Self::with(availability, adjust);
         node.tell(Input::Local(Local::Standby(Box::new(view(true, 1, "node1")))));
         assert_eq!(node.supervisor.phase(), Phase::Standby);
         assert!(node.did(&Order::Eligible(true)));
@@ -105,7 +111,7 @@ impl Node2 {
         Self::serving_with(availability, |_| {})
     }
 
-    fn serving_with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
+    pub(super) fn serving_with(availability: Availability, adjust: impl FnOnce(&mut Config)) -> Self {
         let mut node = Self::with(availability, adjust);
         node.tell(Input::Local(Local::Primary(Box::new(view(false, 2, "node2")))));
         node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
@@ -117,7 +123,7 @@ impl Node2 {
         node
     }
 
-    fn tell(&mut self, input: Input) {
+    pub(super) fn tell(&mut self, input: Input) {
         self.supervisor.handle(self.now, input);
         while let Some(order) = self.supervisor.next_order() {
             if let Order::Ask { round, .. } = order {
@@ -127,15 +133,15 @@ impl Node2 {
         }
     }
 
-    fn answer(&mut self, view: PeerView) {
+    pub(super) fn answer(&mut self, view: PeerView) {
         self.tell(Input::PeerAnswered { round: self.round, view });
     }
 
-    fn probe(&mut self, mac: Option<Mac>) {
+    pub(super) fn probe(&mut self, mac: Option<Mac>) {
         self.tell(Input::VipProbed { round: self.round, mac });
     }
 
-    fn pass(&mut self, time: u64) {
+    pub(super) fn pass(&mut self, time: u64) {
         let end = self.now + Duration::from_millis(time);
         while let Some(due) = self.supervisor.timer().filter(|due| *due <= end) {
             self.now = due.max(self.now + Duration::from_nanos(1));
@@ -153,11 +159,11 @@ impl Node2 {
         }
     }
 
-    fn did(&self, order: &Order) -> bool {
+    pub(super) fn did(&self, order: &Order) -> bool {
         self.orders.contains(order)
     }
 
-    fn promoted(&self) -> bool {
+    pub(super) fn promoted(&self) -> bool {
         self.orders.iter().any(|order| matches!(order, Order::Promote { .. }))
     }
 }
@@ -537,6 +543,51 @@ fn a_promise_to_another_node_renews_nothing_and_ends_nothing_before_the_lease() 
     }
     node.pass(2000);
     assert!(node.did(&Order::Release { stop: Stop::Now }), "{:?}", node.orders);
+}
+
+#[test]
+fn a_witness_is_told_by_the_primary_what_became_of_its_promise() {
+    let promise = |state| Promise {
+        term: Term(3),
+        holder: "node1".to_owned(),
+        id: PromotionId::from_random([3; 16]),
+        state,
+    };
+    let mut node = leased();
+    node.pass(500);
+    let register = Register { promise: Some(promise(PromiseState::Abandoned)), ..Register::default() };
+    node.answer(PeerView { register: register.clone(), ..peer(PeerAnswer::Standby(server(2, "node2"))) });
+    node.answer(witness(Some(promise(PromiseState::Promised))));
+    let relay =
+        Order::Relay { to: "witness".to_owned(), from: "node1".to_owned(), register: Box::new(register) };
+    assert!(node.did(&relay), "{:?}", node.orders);
+}
+
+#[test]
+fn a_voter_that_streams_from_another_node_than_its_register_says_is_led_back() {
+    let strayed = |upstream: &str, confirmed: u64| {
+        let mut node = leased_standby();
+        let mut view = view(true, 2, "node1");
+        view.upstream = Some(upstream.to_owned());
+        view.register.confirmed = Some(Confirmed { term: Term(confirmed), holder: "node1".to_owned() });
+        node.orders.clear();
+        node.tell(Input::Local(Local::Standby(Box::new(view))));
+        node.did(&Order::Resume)
+    };
+    assert!(strayed("spare", 2));
+    assert!(!strayed("node1", 2));
+    // A register that is older than the log doesn't know who the primary is.
+    assert!(!strayed("spare", 1));
+}
+
+/// A standby of the same cluster.
+fn leased_standby() -> Node2 {
+    let mut node = leased();
+    node.supervisor = Supervisor::new(node.supervisor.config.clone());
+    node.tell(Input::Local(Local::Standby(Box::new(view(true, 2, "node1")))));
+    node.answer(peer(PeerAnswer::Primary(server(2, "node1"))));
+    node.answer(witness(None));
+    node
 }
 
 #[test]

@@ -29,12 +29,23 @@ pub struct Config {
     pub isolation: Option<Duration>,
     /// How the votes go; `None`: replication is asynchronous.
     pub votes: Option<Votes>,
+    /// The gateway that is asked where nothing better proves that a silent primary is dead.
+    pub gateway: Option<GatewayBounds>,
     /// What becomes of this node when its data is of an older term.
     pub rejoin: Rejoin,
     /// Whether a silent node can be fenced.
     pub fences: bool,
     /// What follows when the server of a serving node dies.
     pub on_crash: OnCrash,
+}
+
+/// How long whom goes on without the gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GatewayBounds {
+    /// How long a primary serves that neither it nor another node answers; the stop comes after.
+    pub serves_for: Duration,
+    /// How long whoever replaces it waits, since its first late advert.
+    pub wait: Duration,
 }
 
 /// How a cluster votes.
@@ -144,6 +155,13 @@ pub enum Input {
         /// The answer.
         view: PeerView,
     },
+    /// The gateway was asked.
+    GatewayAsked {
+        /// When.
+        asked: Moment,
+        /// Whether it answered.
+        answered: bool,
+    },
     /// The link answered whether anyone has the virtual IP.
     VipProbed {
         /// The round.
@@ -242,6 +260,17 @@ pub enum Order {
         /// Its register.
         register: Box<Register>,
     },
+    /// Tell a voter what another one's register holds: a witness asks nobody itself.
+    Relay {
+        /// The voter that is told.
+        to: String,
+        /// The voter whose register it is.
+        from: String,
+        /// That register.
+        register: Box<Register>,
+    },
+    /// Ask the gateway.
+    AskGateway,
     /// Make sure that these nodes are dead.
     Fence {
         /// The nodes.

@@ -116,8 +116,26 @@ impl Supervisor {
         if !nodes.is_empty() && view.configuration.is_some() {
             self.orders.push_back(Order::Confirm { term, nodes });
         }
+        self.relay(peers, &view);
         if votes.pair || view.configuration.as_ref().is_none_or(|now| now.w == 0) {
             self.orders.push_back(Order::Reconfigure { term });
+        }
+    }
+
+    /// Tells the witness what became of what it has promised, where a node's own register shows it: it asks nobody, and a
+    /// candidate that gave up may not have reached it.
+    fn relay(&mut self, peers: &[PeerView], own: &LocalView) {
+        let Some(witness) = peers.iter().find(|peer| peer.answer == PeerAnswer::Witness) else { return };
+        let nodes = peers.iter().filter(|peer| peer.answered()).map(|peer| (&peer.node, &peer.register));
+        let news = nodes
+            .chain([(&self.config.node, &own.register)])
+            .find(|(node, register)| witness.register.heard(node, register) != witness.register);
+        if let Some((node, register)) = news {
+            self.orders.push_back(Order::Relay {
+                to: witness.node.clone(),
+                from: node.clone(),
+                register: Box::new(register.clone()),
+            });
         }
     }
 
@@ -127,6 +145,10 @@ impl Supervisor {
             self.lost_since = None;
             return;
         };
+        if self.strayed(view) && self.phase == Phase::Standby && self.round.is_none() && self.paused.is_none()
+        {
+            self.orders.push_back(Order::Resume);
+        }
         if self.follows_well(view) {
             self.lost_since = None;
             return;
@@ -166,6 +188,24 @@ impl Supervisor {
     /// look well at any moment: it never gets the rows of the newer term.
     fn follows_well(&self, view: &LocalView) -> bool {
         view.receiving && view.term >= self.newest_term
+    }
+
+    /// Returns whether a voter streams from another node than its register says: from a standby its acknowledgement
+    /// doesn't reach the primary. A register that is older than the log says nothing.
+    fn strayed(&self, view: &LocalView) -> bool {
+        let register = &view.register;
+        let open = register.promise.as_ref().is_some_and(|promise| {
+            promise.state == PromiseState::Promised
+                && register.confirmed.as_ref().is_none_or(|known| known.term < promise.term)
+        });
+        let holder = register
+            .confirmed
+            .as_ref()
+            .filter(|known| !open && Some(known.term) >= view.term && known.holder != self.config.node)
+            .map(|known| &known.holder);
+        self.config.votes.is_some()
+            && view.attached
+            && holder.is_some_and(|holder| view.upstream.as_ref().is_some_and(|upstream| upstream != holder))
     }
 
     /// Notes the newest term that anybody has data of.
