@@ -1,5 +1,6 @@
 //! What all virtual routers of a daemon share: sockets, netlink, the log.
 
+use super::keeper::{self, Keeper};
 use super::notify::Notifier;
 use super::recorder::Recorder;
 use super::spec::{SocketKey, Spec};
@@ -28,6 +29,10 @@ const FIRST_SOCKET: u64 = 64;
 /// How long the clients of addresses that go may keep the loop within a second: many routers may leave at once.
 const GOODBYES: Duration = Duration::from_millis(20);
 
+/// How long a renewal that is at the kernel is waited for. What the removal after it waits for is the same lock; and a
+/// renewal that comes after the removal brings nothing back.
+const LAST_RENEWAL: Duration = Duration::from_millis(100);
+
 /// How long the first look at the machine's connections may take: a module may have to be loaded.
 const ACQUAINTANCE: Duration = Duration::from_secs(1);
 
@@ -37,6 +42,7 @@ pub(super) struct Edges {
     pub(super) netlink: Netlink,
     pub(super) recorder: Recorder,
     pub(super) notifier: Notifier,
+    keeper: Keeper,
     sockets: BTreeMap<u64, Shared>,
     next: u64,
     announcers: BTreeMap<u32, LinkAnnouncer>,
@@ -60,12 +66,19 @@ struct Shared {
 }
 
 impl Edges {
-    pub(super) fn new(poller: Poller, netlink: Netlink, recorder: Recorder, notifier: Notifier) -> Self {
+    pub(super) fn new(
+        poller: Poller,
+        netlink: Netlink,
+        recorder: Recorder,
+        notifier: Notifier,
+        keeper: Keeper,
+    ) -> Self {
         Self {
             poller,
             netlink,
             recorder,
             notifier,
+            keeper,
             sockets: BTreeMap::new(),
             next: FIRST_SOCKET,
             announcers: BTreeMap::new(),
@@ -159,6 +172,19 @@ impl Edges {
         let destinations = if peers.is_empty() { &group } else { peers };
         let send = |to: &IpAddr| (*to, shared.socket.send(&probe.emit(form, source, *to), *to));
         destinations.iter().map(send).collect()
+    }
+
+    /// Has the leases of a virtual router's addresses renewed, without waiting for it.
+    pub(super) fn renew(&self, id: Id, order: keeper::Order) {
+        self.keeper.order(id, order);
+    }
+
+    /// Sees to it that no lease of a virtual router is renewed any more: before an address is removed, by whomever.
+    pub(super) fn stop_renewing(&mut self, id: Id) {
+        if !self.keeper.withdraw(id, Deadline::after(LAST_RENEWAL)) {
+            let text = "the kernel is long at the renewal of a lease; not waiting for it";
+            self.recorder.warn(text);
+        }
     }
 
     /// Announces an address on an interface once.

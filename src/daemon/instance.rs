@@ -6,6 +6,7 @@
 mod depends;
 mod said;
 mod signed;
+mod vips;
 mod vmac;
 
 pub(super) use self::depends::Depends;
@@ -15,8 +16,7 @@ use super::edges::{Edges, Id};
 use super::notify::Change as Told;
 use super::spec::{Place, Spec};
 use crate::error::{Error, Result};
-use crate::net::netlink::{Address, AddressOptions, Change, Link};
-use crate::net::vip;
+use crate::net::netlink::{Address, Link};
 use crate::promotion::event::{Event, EventKind};
 use crate::settings::OnAddressLoss;
 use crate::units::Moment;
@@ -40,6 +40,7 @@ const TRY_AGAIN: Duration = Duration::from_millis(200);
 /// A running virtual router.
 #[derive(Debug)]
 pub(super) struct Instance {
+    id: Id,
     spec: Spec,
     router: Router,
     policy: RxPolicy,
@@ -55,7 +56,9 @@ pub(super) struct Instance {
     announce_at: Option<Moment>,
     faults: Faults,
     depends: Depends,
-    /// Whether it was said that an address can't be added.
+    /// Whether an address couldn't be added, and is to be tried again.
+    unplaced: bool,
+    /// Whether it was said that an address can't be kept.
     complained: bool,
     drops: Drops,
     signer: Signer,
@@ -95,6 +98,7 @@ impl Instance {
             }
         })?;
         let instance = Self {
+            id,
             policy: spec.policy(),
             router,
             socket,
@@ -106,6 +110,7 @@ impl Instance {
             announce_at: None,
             faults: Faults::default(),
             depends: Depends { priority: spec.router.priority, fault: None, waits: None, why: String::new() },
+            unplaced: false,
             complained: false,
             drops: Drops::default(),
             signer: Signer::default(),
@@ -179,7 +184,11 @@ impl Instance {
     pub(super) fn keep(&mut self, now: Moment, edges: &mut Edges) {
         if self.held && self.renew.is_some_and(|at| now >= at) {
             self.renew = self.renewal().map(|interval| now + interval);
-            self.put(now, true, edges);
+            if self.unplaced {
+                self.put_up(now, edges);
+            } else {
+                self.have_renewed(now, edges);
+            }
         }
         self.announce_due(now, edges);
     }
@@ -308,6 +317,9 @@ impl Instance {
         self.router
             .reconfigure(now, RouterConfig { priority, ..spec.router.clone() })
             .map_err(|error| Error::failed(error.to_string()))?;
+        if !gone.is_empty() {
+            edges.stop_renewing(self.id);
+        }
         for place in gone {
             self.remove(&place, "no longer configured", edges);
         }
@@ -456,7 +468,7 @@ impl Instance {
     /// Without a database the election alone moves the address.
     fn elected(&mut self, now: Moment, state: State, edges: &mut Edges) {
         if state == State::Active {
-            self.hold(now, true);
+            self.hold(now, true, edges);
             self.put_up(now, edges);
             let text =
                 if self.spec.vips.len() == 1 { "the virtual IP is here" } else { "the virtual IPs are here" };
@@ -477,113 +489,5 @@ impl Instance {
             self.announce_at = (!self.spec.pause.is_zero()).then(|| now + self.spec.pause);
         }
         self.announce_at = None;
-    }
-
-    // --- the virtual IPs ----------------------------------------------------------------------------------
-
-    /// Notes whether the addresses belong here, and begins or ends the renewal of their lease.
-    pub(super) fn hold(&mut self, now: Moment, held: bool) {
-        if self.held != held {
-            self.held = held;
-            // Each at its own time: hundreds that renew at once would keep the adverts waiting.
-            let share = u32::from(self.spec.router.vrid.get() % SHARES) + 1;
-            let first = |interval: Duration| now + interval * share / u32::from(SHARES);
-            self.renew = if held { self.renewal().map(first) } else { None };
-        }
-    }
-
-    fn renewal(&self) -> Option<Duration> {
-        self.spec.vips.iter().filter_map(|place| place.vip.lease).min().map(|lease| lease / RENEWALS)
-    }
-
-    /// Puts the addresses up.
-    fn put_up(&mut self, now: Moment, edges: &mut Edges) {
-        self.put(now, false, edges);
-    }
-
-    /// Puts the addresses up, or renews their lease: one system call each.
-    fn put(&mut self, now: Moment, renewing: bool, edges: &mut Edges) {
-        let mut failure = None;
-        for Place { vip, inside, scope } in &self.spec.vips {
-            let ipv6 = vip.address.address().is_ipv6();
-            let options = AddressOptions {
-                label: vip.label.clone(),
-                lease: vip.lease,
-                scope: *scope,
-                replace: true,
-                // A service address is no address to speak from.
-                preferred_zero_v6: ipv6,
-                no_prefix_route: (ipv6 && *inside) || self.vmac.is_some(),
-                ..AddressOptions::default()
-            };
-            let home = self.home();
-            let done = if renewing {
-                edges.netlink.renew_address(home.index, vip.address, &options)
-            } else {
-                edges.netlink.add_address(home.index, vip.address, &options).map(drop)
-            };
-            if let Err(error) = done {
-                failure = Some(format!("can't keep {} on {}: {error}", vip.address, home.name));
-            }
-        }
-        match failure {
-            Some(text) => {
-                self.renew = Some(now + TRY_AGAIN);
-                if !self.complained {
-                    edges.recorder.warn(&self.labelled(&text));
-                }
-                self.complained = true;
-            }
-            None => self.complained = false,
-        }
-    }
-
-    /// Takes the addresses down.
-    pub(super) fn drop_vips(&mut self, why: &str, edges: &mut Edges) {
-        self.held = false;
-        self.renew = None;
-        for place in self.spec.vips.clone() {
-            self.remove(&place, why, edges);
-        }
-    }
-
-    fn remove(&self, place: &Place, why: &str, edges: &mut Edges) {
-        let address = place.vip.address;
-        let index = self.home().index;
-        // While it is still here: their last word comes from it.
-        let ended = edges.end_connections(index, address.address());
-        let removed = if place.inside || address.address().is_ipv6() || self.vmac.is_some() {
-            edges.netlink.delete_address(index, address)
-        } else {
-            // The first address of its network: others would go with it.
-            edges.netlink.addresses().and_then(|present| {
-                let found = present.iter().find(|found| found.index == index && found.address == address);
-                found.map_or(Ok(Change::Unchanged), |found| vip::remove(&mut edges.netlink, found))
-            })
-        };
-        match removed {
-            Ok(change) if change.is_change() => {
-                let mut event = Event::new(EventKind::VipRemoved, format!("removed {address}: {why}"));
-                if ended > 0 {
-                    event.text.push_str(&format!("; client connections ended: {ended}"));
-                    event = event.with("connections_ended", ended);
-                }
-                self.note(event, edges);
-            }
-            Ok(_) => {}
-            Err(error) => edges.recorder.warn(&self.labelled(&format!("can't remove {address}: {error}"))),
-        }
-    }
-
-    fn remove_leftovers(&self, present: &[Address], edges: &mut Edges) -> Result<()> {
-        for address in present.iter().filter(|present| {
-            present.index == self.spec.link.index
-                && self.spec.vips.iter().any(|place| place.vip.address.address() == present.address.address())
-        }) {
-            edges.netlink.delete_address(address.index, address.address)?;
-            let text = format!("removed {}: left over from an earlier run", address.address);
-            self.note(Event::new(EventKind::VipRemoved, text), edges);
-        }
-        Ok(())
     }
 }

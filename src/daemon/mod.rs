@@ -5,7 +5,8 @@
 //!  netlink ─────┤                                 ├─ watch    (health of the local server)
 //!  timerfd ─────┼─▶ event_loop ─▶ instances, supervisor ─▶ orders ─┼─ askers (one per peer, one for the link)
 //!  signalfd ────┤        ▲                        ├─ reporter (tells the primary's database how this node is)
-//!  pidfd ───────┘        └──────── messages ◀─────┴─ control  (the socket behind `vrrp status`)
+//!  pidfd ───────┘        └──────── messages ◀─────┼─ control  (the socket behind `vrrp status`)
+//!                                                 └─ keeper   (renews leases, when the loop says so)
 //! ```
 //!
 //! * `spec`: what each virtual router is to be; `instance`: one of them with its effects; `edges`: what they share;
@@ -19,6 +20,7 @@ mod edges;
 mod event_loop;
 mod fencing;
 mod instance;
+mod keeper;
 mod notify;
 mod recorder;
 mod reporter;

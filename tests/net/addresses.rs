@@ -43,6 +43,36 @@ fn an_address_is_added_once_renewed_and_deleted_once() {
 }
 
 #[test]
+fn a_renewal_never_brings_an_address_back() {
+    let bed = Bed::new();
+    inside(&bed.a, || {
+        let (mut netlink, link) = (Netlink::open().unwrap(), port());
+        // In a network of the interface's, in none, alone; of both families.
+        for vip in [VIPS[0], VIPS[1], "10.78.0.100/24", "10.79.0.100/32", "fd78::100/128"].map(address) {
+            let lease =
+                || find(&mut Netlink::open().unwrap(), vip).map(|found| found.valid.unwrap().as_secs());
+            assert!(!netlink.renew_address(link.index, vip, &leased(50)).unwrap(), "{vip} isn't there");
+            assert_eq!(lease(), None);
+            netlink.add_address(link.index, vip, &leased(5)).unwrap();
+            assert!(netlink.renew_address(link.index, vip, &leased(50)).unwrap());
+            assert!((40..=50).contains(&lease().unwrap()), "{vip}: {:?}", lease());
+            netlink.delete_address(link.index, vip).unwrap();
+            assert!(!netlink.renew_address(link.index, vip, &leased(50)).unwrap());
+            assert_eq!(lease(), None);
+            // Nor when the lease has ended by itself.
+            netlink.add_address(link.index, vip, &leased(1)).unwrap();
+            let mut monitor = Monitor::open().unwrap();
+            events_until(
+                &mut monitor,
+                |event| matches!(event, NetEvent::AddressRemoved(gone) if gone.address == vip),
+            );
+            assert!(!netlink.renew_address(link.index, vip, &leased(50)).unwrap());
+            assert_eq!(lease(), None);
+        }
+    });
+}
+
+#[test]
 fn label_and_preference_are_what_was_asked_for() {
     let bed = Bed::new();
     inside(&bed.a, || {
@@ -118,6 +148,7 @@ fn renewing_a_lease_neither_removes_the_address_nor_sends_a_frame_nor_touches_th
         for _ in 0..20 {
             for vip in VIPS.map(address) {
                 assert_eq!(netlink.add_address(link.index, vip, &leased(20)).unwrap(), Change::Replaced);
+                assert!(netlink.renew_address(link.index, vip, &leased(20)).unwrap());
             }
         }
         marker.send(&frame(2)).unwrap();

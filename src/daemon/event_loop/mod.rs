@@ -1,8 +1,9 @@
 //! The loop: waits for one of its descriptors, hands what arrives to the virtual router or the supervisor that
 //! it is for, and carries out the supervisor's orders.
 //!
-//! Nothing in this room blocks but [`Poller::wait`](crate::net::driver::Poller::wait). Netlink and ARP calls are
-//! single system calls of microseconds; everything longer goes to `worker`.
+//! Nothing in this room blocks but [`Poller::wait`](crate::net::driver::Poller::wait). What is done again and again
+//! (adverts, announcements) waits for no lock of the kernel; renewing leases does, and is `keeper`'s. A change of state
+//! adds or removes addresses here, by single netlink calls; everything longer goes to `worker`.
 
 mod groups;
 mod network;
@@ -15,6 +16,7 @@ mod tracking;
 use crate::daemon::control::{Call, Server};
 use crate::daemon::edges::{Edges, Id};
 use crate::daemon::instance::Instance;
+use crate::daemon::keeper::{Keeper, Renewal};
 use crate::daemon::notify::{Notifier, Ran};
 use crate::daemon::recorder::Recorder;
 use crate::daemon::reporter::Reporter;
@@ -90,6 +92,8 @@ pub(in crate::daemon) enum Message {
     Notified(Ran),
     /// Something that virtual routers depend on has changed.
     Sighted(Sighting),
+    /// How a renewal of a lease went.
+    Renewed(Id, Renewal),
 }
 
 /// The sending end of the loop's messages, with its bell.
@@ -130,6 +134,11 @@ pub fn run(parts: Parts) -> Result<()> {
     let calls = mailbox.clone();
     let control = Server::start(&control_socket, move |call| calls.send(Message::Call(call)))?;
     let database = node.start_database_threads(&mailbox)?;
+    let renewals = mailbox.clone();
+    let realtime = settings.daemon.realtime_priority.map(|priority| (priority, settings.daemon.cpu_limit));
+    let keeper = Keeper::start(realtime, move |id, renewal| {
+        renewals.send(Message::Renewed(id, renewal));
+    })?;
     // Last, because threads started from a real-time one would have to be told not to be.
     if settings.daemon.lock_memory {
         sched::lock_memory()?;
@@ -140,7 +149,7 @@ pub fn run(parts: Parts) -> Result<()> {
 
     let recorder = Recorder::new(log, &settings.cluster.state_directory, &node.name);
     let mut daemon = Loop {
-        edges: Edges::new(poller, Netlink::open()?, recorder, notifier),
+        edges: Edges::new(poller, Netlink::open()?, recorder, notifier, keeper),
         settings,
         node,
         supervisor,
@@ -376,6 +385,9 @@ impl Loop {
                 Message::Call(call) => self.answer(now, call),
                 Message::Notified(ran) => self.notified(&ran),
                 Message::Sighted(sighting) => self.sighted(now, sighting),
+                Message::Renewed(id, renewal) => {
+                    self.act(now, id, |instance, edges| instance.renewed(now, renewal, edges));
+                }
             }
         }
         Ok(())
@@ -512,7 +524,7 @@ impl Loop {
             }
         }
         let holds = self.supervisor.as_ref().is_some_and(Supervisor::holds_vip);
-        self.touch(main, |instance, _| instance.hold(now, holds));
+        self.touch(main, |instance, edges| instance.hold(now, holds, edges));
         self.reschedule(now, main);
     }
 

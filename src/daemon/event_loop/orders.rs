@@ -41,7 +41,8 @@ impl Loop {
             Order::Rejoin { primary } => self.rejoin(&primary),
             Order::Start => self.start_server(),
             Order::Release { stop } => {
-                self.touch(main, |instance, _| instance.hold(now, false));
+                // No renewal may follow the plan that removes the addresses.
+                self.touch(main, |instance, edges| instance.hold(now, false, edges));
                 self.job(Job::Release { stop });
             }
             Order::DropVip => {

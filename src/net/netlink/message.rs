@@ -109,12 +109,28 @@ pub(super) fn list_request(links: bool, sequence: u32) -> Vec<u8> {
     serialize(message, NLM_F_REQUEST | NLM_F_DUMP, sequence)
 }
 
+/// What a request does about an address that is there, and about one that isn't.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Adding {
+    /// Adds it; one that is there is refused.
+    New,
+    /// Changes it; one that isn't there is added.
+    NewOrChanged,
+    /// Changes it; one that isn't there is refused with `EINVAL`.
+    ///
+    /// `NLM_F_REPLACE` without `NLM_F_CREATE` should say that, but the kernel adds the address all the same, of either
+    /// family ("userspace already relies on not having to provide this", its source says). What it does do, since
+    /// 4.1: a *new* address with `IFA_F_MCAUTOJOIN` is refused unless it is a multicast group, before anything is
+    /// added; and the flag means nothing to one that is there (IPv6 remembers it: `ip address` shows `autojoin`).
+    Changed,
+}
+
 /// Serializes a request to add an address, or to change one that is there.
 pub(super) fn add_request(
     index: u32,
     address: InterfaceAddress,
     options: &AddressOptions,
-    replace: bool,
+    adding: Adding,
     sequence: u32,
 ) -> Vec<u8> {
     let mut message = address_message(index, address);
@@ -141,13 +157,14 @@ pub(super) fn add_request(
     let mut flags = AddressFlags::empty();
     flags.set(AddressFlags::Nodad, options.nodad && address.address().is_ipv6());
     flags.set(AddressFlags::Noprefixroute, options.no_prefix_route);
+    flags.set(AddressFlags::Mcautojoin, adding == Adding::Changed);
     message.attributes.push(AddressAttribute::Flags(flags));
-    let how = if replace { NLM_F_REPLACE } else { NLM_F_EXCL };
-    serialize(
-        RouteNetlinkMessage::NewAddress(message),
-        NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | how,
-        sequence,
-    )
+    let how = match adding {
+        Adding::New => NLM_F_CREATE | NLM_F_EXCL,
+        Adding::NewOrChanged => NLM_F_CREATE | NLM_F_REPLACE,
+        Adding::Changed => NLM_F_REPLACE,
+    };
+    serialize(RouteNetlinkMessage::NewAddress(message), NLM_F_REQUEST | NLM_F_ACK | how, sequence)
 }
 
 /// Serializes a request to delete an address.
@@ -283,7 +300,7 @@ mod tests {
             lease: Some(Duration::from_millis(2500)),
             ..AddressOptions::default()
         };
-        let bytes = add_request(7, vip(), &options, false, 3);
+        let bytes = add_request(7, vip(), &options, Adding::New, 3);
         let message = messages(&bytes).next().unwrap();
         assert_eq!(message.sequence, 3);
         let Content::Address(address) = message.content() else { panic!("{message:?}") };
@@ -333,7 +350,7 @@ mod tests {
 
         #[test]
         fn a_damaged_message_never_panics(at in 0_usize..92, value: u8, cut in 0_usize..92, kind in 16_u16..24) {
-            let mut bytes = add_request(7, vip(), &AddressOptions::default(), false, 3);
+            let mut bytes = add_request(7, vip(), &AddressOptions::default(), Adding::New, 3);
             bytes[4..6].copy_from_slice(&kind.to_ne_bytes());
             let length = bytes.len();
             bytes[at % length] = value;

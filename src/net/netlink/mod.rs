@@ -14,7 +14,7 @@ use crate::host::clock::Deadline;
 use crate::net::caps::{self, Needs};
 use crate::net::driver::readable_before;
 use crate::units::{InterfaceAddress, Mac};
-use message::Content;
+use message::{Adding, Content};
 use netlink_packet_core::NLM_F_DUMP_INTR;
 use netlink_packet_route::address::AddressFlags;
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -244,31 +244,38 @@ impl Netlink {
         }
         let sequence = self.next();
         let (mut code, mut words) =
-            self.change(&message::add_request(index, address, options, false, sequence), sequence)?;
+            self.change(&message::add_request(index, address, options, Adding::New, sequence), sequence)?;
         let mut change = Change::Added;
         if code == libc::EEXIST {
             if !options.replace {
                 return Ok(Change::Unchanged);
             }
             let sequence = self.next();
-            let request = message::add_request(index, address, options, true, sequence);
+            let request = message::add_request(index, address, options, Adding::NewOrChanged, sequence);
             (code, words) = self.change(&request, sequence)?;
             change = Change::Replaced;
         }
         added(code, words, address, doing).map(|()| change)
     }
 
-    /// Renews the lease of an address that is there, with one request; one that isn't is added.
+    /// Renews the lease of an address that is there, with one request. One that isn't is not added: false then.
+    ///
+    /// So a renewal that comes late, after the address was removed or its lease has ended, can't bring it back.
     pub fn renew_address(
         &mut self,
         index: u32,
         address: InterfaceAddress,
         options: &AddressOptions,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let sequence = self.next();
-        let request = message::add_request(index, address, options, true, sequence);
-        let (code, words) = self.change(&request, sequence)?;
-        added(code, words, address, || format!("can't renew {address} on interface {index}"))
+        let request = message::add_request(index, address, options, Adding::Changed, sequence);
+        match self.change(&request, sequence)? {
+            (libc::EINVAL, _) => Ok(false),
+            (code, words) => {
+                added(code, words, address, || format!("can't renew {address} on interface {index}"))
+                    .map(|()| true)
+            }
+        }
     }
 
     /// Deletes an address from an interface; one that isn't there is `Unchanged`.

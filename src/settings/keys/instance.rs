@@ -202,9 +202,7 @@ pub(super) const INSTANCE: Section = Section {
             default: Default::Value("\"3s\""),
             example: "\"3s\"",
             doc: "As in [[vip]]: how long the kernel keeps an address that a hung or killed daemon no \
-                  longer renews. \
-                  A renewal waits for the kernel's lock on the network configuration: where others hold that for long, \
-                  adverts of 10ms may come late, and \"off\" avoids it.",
+                  longer renews.",
         },
         Key {
             name: "label",
