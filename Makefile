@@ -40,11 +40,18 @@ build: ## build the release binary
 	$(call install,$(BUILD_PACKAGES))
 	$(CARGO) build --release
 
-static: ## build a release binary that needs no shared library at all
+# What it may weigh: 12 MB.
+STATIC := target/small/pgbaton
+STATIC_LIMIT := 12000000
+
+static: ## build target/small/pgbaton, which needs no shared library at all
 	$(call install,$(BUILD_PACKAGES))
 	@mkdir -p target/archives && ln -sf "$$(pkg-config --variable=libdir zlib)/libz.a" target/archives/
-	$(CARGO) rustc --release --bin pgbaton -- -C target-feature=+crt-static -L native=$(CURDIR)/target/archives
-	@ldd $(BIN) 2>&1 | grep -q 'statically linked' || { echo "$(BIN) still needs shared libraries" >&2; exit 1; }
+	$(CARGO) rustc --profile small --bin pgbaton -- -C target-feature=+crt-static -L native=$(CURDIR)/target/archives \
+	  -C force-unwind-tables=no -C link-arg=-Wl,-z,pack-relative-relocs
+	@ldd $(STATIC) 2>&1 | grep -q 'statically linked' || { echo "$(STATIC) still needs shared libraries" >&2; exit 1; }
+	@size=$$(stat -c %s $(STATIC)); echo "$(STATIC): $$size bytes"; \
+	  [ $$size -le $(STATIC_LIMIT) ] || { echo "more than $(STATIC_LIMIT)" >&2; exit 1; }
 
 demo: ## a whole cluster in network namespaces, a real failover, and its picture (as root)
 	$(call install,$(BUILD_PACKAGES) $(DEMO_PACKAGES))

@@ -119,6 +119,9 @@ _pgbaton() {
             pgbaton__subcmd__vrrp,check-config)
                 cmd="pgbaton__subcmd__vrrp__subcmd__check__subcmd__config"
                 ;;
+            pgbaton__subcmd__vrrp,probe)
+                cmd="pgbaton__subcmd__vrrp__subcmd__probe"
+                ;;
             pgbaton__subcmd__vrrp,resign)
                 cmd="pgbaton__subcmd__vrrp__subcmd__resign"
                 ;;
@@ -1763,7 +1766,7 @@ _pgbaton() {
             return 0
             ;;
         pgbaton__subcmd__vrrp)
-            opts="-q -v -h --config --node --json --quiet --verbose --color --help run status stats resign check-config"
+            opts="-q -v -h --config --node --json --quiet --verbose --color --help run status stats probe resign check-config"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1806,6 +1809,47 @@ _pgbaton() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    local oldifs
+                    if [ -n "${IFS+x}" ]; then
+                        oldifs="$IFS"
+                    fi
+                    IFS=$'\n'
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    if [ -n "${oldifs+x}" ]; then
+                        IFS="$oldifs"
+                    fi
+                    if [[ "${BASH_VERSINFO[0]}" -ge 4 ]]; then
+                        compopt -o filenames
+                    fi
+                    return 0
+                    ;;
+                --node)
+                    COMPREPLY=($(compgen -W "$(_pgbaton_nodes)" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        pgbaton__subcmd__vrrp__subcmd__probe)
+            opts="-q -v -h --timeout --config --node --json --quiet --verbose --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     local oldifs
                     if [ -n "${IFS+x}" ]; then

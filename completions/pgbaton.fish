@@ -53,20 +53,21 @@ complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "cluster" -d 'Prepar
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "notify" -d 'Act on what keepalived tells: promote, take the virtual IP, or stop PostgreSQL'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "demo" -d 'Run a whole cluster on this machine and let it fail over'
 complete -c pgbaton -n "__fish_pgbaton_needs_command" -f -a "generate" -d 'Write man pages, completions, a configuration template, and files for systemd, keepalived, monitoring, Ansible'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
 always\t'Always'
 never\t'Never'"
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -l json -d 'Print exactly one JSON document on standard output'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -s q -l quiet -d 'Print nothing but results and errors'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -s v -l verbose -d 'Say more about what is done'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "run" -d 'Run the daemon of this node in the foreground'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "status" -d 'Show the state of the running daemon'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "stats" -d 'Show the counters of the running daemon'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "resign" -d 'Make the Active node hand over to a Backup'
-complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats resign check-config" -f -a "check-config" -d 'Check the configuration and show what it means'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -f -a "run" -d 'Run the daemon of this node in the foreground'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -f -a "status" -d 'Show the state of the running daemon'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -f -a "stats" -d 'Show the counters of the running daemon'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -f -a "probe" -d 'Send the other nodes packets that do nothing but arrive'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -f -a "resign" -d 'Make the Active node hand over to a Backup'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and not __fish_seen_subcommand_from run status stats probe resign check-config" -f -a "check-config" -d 'Check the configuration and show what it means'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from run" -l log-level -d 'Log nothing below this level' -r -f -a "error\t'What failed'
 warning\t'What may fail next'
 notice\t'What an operator should know: state changes, promotions'
@@ -106,6 +107,16 @@ complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_su
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -s q -l quiet -d 'Print nothing but results and errors'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -s v -l verbose -d 'Say more about what is done'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from stats" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -l timeout -d 'Give up when the daemon hasn\'t answered after this time' -r
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -l color -d 'When to use colours' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set or `TERM` is "dumb"'
+always\t'Always'
+never\t'Never'"
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -l json -d 'Print exactly one JSON document on standard output'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -s q -l quiet -d 'Print nothing but results and errors'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -s v -l verbose -d 'Say more about what is done'
+complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from probe" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l timeout -d 'Give up waiting for the hand-over after this time' -r
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l config -d 'Read this configuration instead of /etc/pgbaton/pgbaton.toml' -r -F
 complete -c pgbaton -n "__fish_pgbaton_using_subcommand vrrp; and __fish_seen_subcommand_from resign" -l node -d 'Be this node, instead of finding out by the machine\'s addresses' -r -f -a "(__pgbaton_nodes)"

@@ -154,6 +154,47 @@ fn the_dashboard_asks_only_for_what_the_alerts_and_the_program_know() {
     }
 }
 
+/// Grafana's own models of a dashboard, from PyPI, for one release; returns where they are.
+fn grafana_sdk() -> PathBuf {
+    const RELEASE: &str = "grafana-foundation-sdk==1769699998!10.1.0";
+    let place = source("target/grafana-sdk");
+    if !place.join("grafana_foundation_sdk").exists() {
+        let fresh = place.with_extension(std::process::id().to_string());
+        let install =
+            ["-m", "pip", "install", "--quiet", "--no-deps", "--disable-pip-version-check", "--target"];
+        let arguments = [&install[..], &[fresh.to_str().unwrap(), RELEASE]].concat();
+        let output = run("python3", &arguments, Path::new("/"));
+        assert!(output.status.success(), "{}", said(&output));
+        // Two runs may get here at once; the first one's rename wins.
+        std::fs::rename(&fresh, &place).ok();
+    }
+    place
+}
+
+#[test]
+fn grafana_s_own_models_read_the_dashboard_and_lose_nothing_of_it() {
+    let folder = Folder::new("grafana");
+    generate("monitoring", &folder.0);
+    let (script, sdk) = (source("tests/dashboard.py"), grafana_sdk());
+    let check = |file: &str| {
+        let arguments = [script.to_str().unwrap(), sdk.to_str().unwrap(), file];
+        run("python3", &arguments, &folder.0)
+    };
+    let output = check("grafana-dashboard.json");
+    assert!(output.status.success(), "{}", said(&output));
+    // And they would have noticed.
+    let text = std::fs::read_to_string(folder.0.join("grafana-dashboard.json")).unwrap();
+    for (right, wrong) in [("\"gridPos\"", "\"gridpos\""), ("\"refId\"", "\"ref\"")] {
+        std::fs::write(folder.0.join("wrong.json"), text.replace(right, wrong)).unwrap();
+        let output = check("wrong.json");
+        assert!(
+            !output.status.success() && said(&output).contains(wrong.trim_matches('"')),
+            "{}",
+            said(&output)
+        );
+    }
+}
+
 #[test]
 fn a_fencing_example_says_that_a_node_is_off_only_when_its_controller_does() {
     let folder = Folder::new("fencing");

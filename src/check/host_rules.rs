@@ -290,7 +290,7 @@ fn vrrp(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
             "vrrp-heard",
             name,
             "it is Active, and no other node has sent an advert since its daemon was started; whether theirs \
-             arrive here shows when one of them is Active: pgbaton cluster switchover",
+             arrive here shows with --peers, or when one of them is Active",
         );
     } else {
         findings.check("vrrp-heard", name, finding);
@@ -346,73 +346,109 @@ fn firewall(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
             findings.check(
                 "firewall",
                 name,
-                verdict.map(|what| {
+                verdict.map(|Obstacle { outward, what }| {
+                    let finding = Finding::new("", Level::Error, what);
+                    if outward {
+                        return finding
+                            .why("while this node is Active the others don't hear it, and take it for dead")
+                            .mend("nft insert rule ... ip protocol vrrp accept");
+                    }
                     let peers: Vec<String> = settings.peers().map(|peer| peer.address.to_string()).collect();
-                    Finding::new("", Level::Error, what)
-                        .why("an advert that doesn't arrive is a dead primary to this node")
-                        .mend(format!(
-                            "nft insert rule ... ip saddr {{ {} }} ip protocol vrrp accept",
-                            peers.join(", ")
-                        ))
+                    finding.why("an advert that doesn't arrive is a dead primary to this node").mend(format!(
+                        "nft insert rule ... ip saddr {{ {} }} ip protocol vrrp accept",
+                        peers.join(", ")
+                    ))
                 }),
             );
         }
     }
 }
 
+/// A chain that keeps adverts from coming in or going out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    /// Whether those that leave are dropped, not those that arrive.
+    pub(super) outward: bool,
+    /// Where it is and what it drops.
+    pub(super) what: String,
+}
+
+/// A chain while it is read.
+struct Chain {
+    name: String,
+    /// Whether packets of this machine pass it, and whether those are the ones that leave.
+    outward: Option<bool>,
+    drops: bool,
+    passes: bool,
+}
+
 /// Finds the chain of an nftables ruleset in which adverts end; `None`: they get through, as far as can be told.
 ///
 /// Sees what names protocol 112 and what drops by policy; a rule that lets everything of an interface or of a network
 /// in counts as letting them in.
-pub(super) fn judge_firewall(ruleset: &str) -> Option<String> {
+pub(super) fn judge_firewall(ruleset: &str) -> Option<Obstacle> {
     let mut table = String::new();
-    let mut chain: Option<(String, bool, bool, bool)> = None;
+    let mut chain: Option<Chain> = None;
     for line in ruleset.lines() {
         let text = line.trim();
         if let Some(rest) = text.strip_prefix("table ") {
             rest.trim_end_matches('{').trim().clone_into(&mut table);
         } else if let Some(rest) = text.strip_prefix("chain ") {
-            chain = Some((rest.trim_end_matches('{').trim().to_owned(), false, false, false));
+            let name = rest.trim_end_matches('{').trim().to_owned();
+            chain = Some(Chain { name, outward: None, drops: false, passes: false });
         } else if text == "}" {
-            if let Some((name, true, true, false)) = chain.take() {
-                return Some(format!(
+            if let Some(Chain { name, outward: Some(outward), drops: true, passes: false }) = chain.take() {
+                let what = format!(
                     "the chain {name} of table {table} drops what it doesn't know, and has no rule for VRRP"
-                ));
+                );
+                return Some(Obstacle { outward, what });
             }
-        } else if let Some((name, input, drops, passes)) = &mut chain {
-            if text.starts_with("type filter hook input") {
-                *input = true;
-                *drops = text.contains("policy drop");
+        } else if let Some(chain) = &mut chain {
+            for (hook, outward) in [("type filter hook input", false), ("type filter hook output", true)] {
+                if text.starts_with(hook) {
+                    chain.outward = Some(outward);
+                    chain.drops = text.contains("policy drop");
+                }
+            }
+            let Some(outward) = chain.outward.filter(|_| !chain.passes && !text.starts_with("type filter"))
+            else {
                 continue;
-            }
-            if !*input || *passes {
-                continue;
-            }
-            let words: Vec<&str> = text.split_whitespace().collect();
-            let names_vrrp = words.iter().any(|word| {
-                matches!(word.trim_matches(['{', '}', ',']), "112" | "vrrp" | "224.0.0.18" | "ff02::12")
-            });
-            let accepts = words.contains(&"accept");
-            let refuses = words.contains(&"drop") || words.contains(&"reject");
-            if names_vrrp && refuses {
-                return Some(format!("a rule in the chain {name} of table {table} drops VRRP: {text}"));
-            }
-            // A rule for one port, one protocol or a state of connections says nothing about adverts.
-            let narrow = ["dport", "sport", "tcp", "udp", "icmp", "icmpv6", "ct", "lo", "\"lo\""]
-                .iter()
-                .any(|word| words.contains(word))
-                || words.windows(2).any(|pair| pair == ["l4proto", "tcp"] || pair == ["ip", "protocol"]);
-            if accepts && (names_vrrp || !narrow) {
-                *passes = true;
-            }
-            let jumps = words.iter().any(|word| matches!(*word, "jump" | "goto"));
-            if jumps || (refuses && !narrow && words.len() > 1 && !accepts) {
-                // Another chain decides, or a rule that can't be read: nothing is claimed.
-                *passes = true;
+            };
+            match judge_rule(text) {
+                Some(false) => {
+                    let what =
+                        format!("a rule in the chain {} of table {table} drops VRRP: {text}", chain.name);
+                    return Some(Obstacle { outward, what });
+                }
+                Some(true) => chain.passes = true,
+                None => {}
             }
         }
     }
     None
+}
+
+/// Returns what a rule does to adverts: lets them through (or leaves that to what can't be read), drops them, or has
+/// nothing to do with them.
+fn judge_rule(text: &str) -> Option<bool> {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let names_vrrp = words
+        .iter()
+        .any(|word| matches!(word.trim_matches(['{', '}', ',']), "112" | "vrrp" | "224.0.0.18" | "ff02::12"));
+    let accepts = words.contains(&"accept");
+    let refuses = words.contains(&"drop") || words.contains(&"reject");
+    if names_vrrp && refuses {
+        return Some(false);
+    }
+    // A rule for one port, one protocol or a state of connections says nothing about adverts.
+    let narrow = ["dport", "sport", "tcp", "udp", "icmp", "icmpv6", "ct", "lo", "\"lo\""]
+        .iter()
+        .any(|word| words.contains(word))
+        || words.windows(2).any(|pair| pair == ["l4proto", "tcp"] || pair == ["ip", "protocol"]);
+    let jumps = words.iter().any(|word| matches!(*word, "jump" | "goto"));
+    // Where another chain decides, or a rule that can't be read, nothing is claimed.
+    let unclear = jumps || (refuses && !narrow && words.len() > 1 && !accepts);
+    ((accepts && (names_vrrp || !narrow)) || unclear).then_some(true)
 }
 
 fn services(findings: &mut Findings, host: &HostFacts) {
@@ -497,6 +533,7 @@ mod tests {
         judge_firewall(&format!(
             "table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority 0; policy {policy};\n{rules}\t}}\n}}\n"
         ))
+        .map(|obstacle| obstacle.what)
     }
 
     #[test]
@@ -515,5 +552,9 @@ mod tests {
         );
         assert_eq!(input("drop", "\t\tjump ufw\n"), None);
         assert_eq!(judge_firewall(""), None);
+        let outward = judge_firewall(
+            "table ip f {\n\tchain out {\n\t\ttype filter hook output priority 0; policy accept;\n\t\tip protocol 112 drop\n\t}\n}\n",
+        );
+        assert!(outward.is_some_and(|it| it.outward && it.what.contains("chain out of table ip f")));
     }
 }

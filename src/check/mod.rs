@@ -7,6 +7,7 @@
 //! A rule looks at facts and says what it found, why that matters, and the command that mends it. What can't be looked
 //! at is said as such: a check that wasn't made is never a check that passed.
 
+pub mod arrival;
 pub mod finding;
 pub mod hba;
 pub mod host;

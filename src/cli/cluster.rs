@@ -48,7 +48,8 @@ pub enum ClusterCommand {
     /// machine's interface, firewall, kernel parameters, services, files and its way to the others. Each finding
     /// says what, why it matters, and the command that mends it; what couldn't be checked is listed too. What
     /// concerns a machine is seen on that machine only: with --peers the others are asked over SSH to look at
-    /// themselves; without it, run it on each node.
+    /// themselves, and every node sends packets to see whether VRRP arrives at the others; without it, run it on
+    /// each node.
     ///
     /// The exit status is 0 when nothing worse than a note was found, else 1; with --fix it is 4 when some was
     /// mended and something is left.

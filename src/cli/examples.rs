@@ -42,6 +42,12 @@ Examples:
   Hand them to the textfile collector of Prometheus
     pgbaton vrrp stats --format prometheus > /var/lib/prometheus/node-exporter/pgbaton.prom";
 
+pub(super) const VRRP_PROBE: &str = "\
+Examples:
+  Send them, then look on another node whether they have arrived
+    pgbaton vrrp probe
+    ssh node2 pgbaton vrrp stats";
+
 pub(super) const VRRP_RESIGN: &str = "\
 Examples:
   Hand over before maintenance

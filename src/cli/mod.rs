@@ -28,7 +28,7 @@ pub use pg::{Fence, FetchHistory, ForceGate, PgCommand, Promote, Timelines, Tran
 pub use rebuild::{Compression, RebuildForce, RebuildMethod, RebuildStandby};
 pub use vip::{VipCommand, VipDown, VipStatus, VipUp};
 pub use vrrp::{
-    CheckConfig, LogFormat, LogLevel, Resign, Run, StatsFormat, VrrpCommand, VrrpStats, VrrpStatus,
+    CheckConfig, LogFormat, LogLevel, Resign, Run, StatsFormat, VrrpCommand, VrrpProbe, VrrpStats, VrrpStatus,
 };
 
 use crate::settings::Overrides;
@@ -185,6 +185,7 @@ impl Command {
             Self::Vrrp(VrrpCommand::Run(_)) => "vrrp run",
             Self::Vrrp(VrrpCommand::Status(_)) => "vrrp status",
             Self::Vrrp(VrrpCommand::Stats(_)) => "vrrp stats",
+            Self::Vrrp(VrrpCommand::Probe(_)) => "vrrp probe",
             Self::Vrrp(VrrpCommand::Resign(_)) => "vrrp resign",
             Self::Vrrp(VrrpCommand::CheckConfig(_)) => "vrrp check-config",
             Self::Vip(VipCommand::Up(_)) => "vip up",
@@ -271,6 +272,7 @@ mod tests {
             "vrrp run",
             "vrrp status",
             "vrrp stats",
+            "vrrp probe",
             "vrrp resign",
             "vrrp check-config",
             "vip up",

@@ -34,6 +34,13 @@ pub enum VrrpCommand {
     /// started.
     #[command(after_long_help = examples::VRRP_STATS)]
     Stats(VrrpStats),
+    /// Send the other nodes packets that do nothing but arrive
+    ///
+    /// The daemon of this node sends three packets for each virtual router the way that its advertisements take. They
+    /// are of a type that doesn't exist, so every router discards them; pgbaton counts them by their sender, which
+    /// "vrrp stats" shows on the other nodes. "cluster check --peers" does this in every direction.
+    #[command(after_long_help = examples::VRRP_PROBE)]
+    Probe(VrrpProbe),
     /// Make the Active node hand over to a Backup
     ///
     /// The daemon of this node gives up being Active: it stops PostgreSQL, drops the virtual IP and says
@@ -142,6 +149,20 @@ pub enum StatsFormat {
     Human,
     /// In the text format of Prometheus
     Prometheus,
+}
+
+/// `pgbaton vrrp probe`
+#[derive(Debug, Clone, PartialEq, Eq, Args)]
+pub struct VrrpProbe {
+    /// Give up when the daemon hasn't answered after this time
+    #[arg(
+        long,
+        env = "PGBATON_TIMEOUT", hide_env_values = true,
+        value_name = "DURATION",
+        value_parser = parse::duration,
+        default_value = "1s"
+    )]
+    pub timeout: Duration,
 }
 
 /// `pgbaton vrrp resign`

@@ -1,5 +1,6 @@
 //! `pgbaton cluster check`: what would make a failover, a rebuild or a hand-over fail; `--fix` mends what is safe.
 
+mod arrival;
 mod peers;
 
 use super::cluster_status::Collector;
@@ -61,6 +62,9 @@ pub(super) fn run(globals: &Globals, args: &ClusterCheck, out: &Out) -> Result<(
     let mut changed = args.fix.then(|| mend(&mut findings, &settings, args.timeout));
     let elsewhere = peers::look(&mut findings, &settings, args);
     changed = changed.map(|changed| changed || elsewhere);
+    if args.peers && settings.nodes.len() > 1 {
+        arrival::look(&mut findings, &settings, args.timeout);
+    }
     findings.sort();
     let at = view.at.as_str();
     if out.is_json() {

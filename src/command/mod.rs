@@ -38,6 +38,7 @@ pub fn dispatch(cli: &Cli, out: &Out) -> Result<()> {
         Command::Vrrp(VrrpCommand::Run(args)) => vrrp_run::run(globals, args, out),
         Command::Vrrp(VrrpCommand::Status(args)) => vrrp_ask::status(globals, args, out),
         Command::Vrrp(VrrpCommand::Stats(args)) => vrrp_ask::stats(globals, args, out),
+        Command::Vrrp(VrrpCommand::Probe(args)) => vrrp_ask::probe(globals, args, out),
         Command::Vrrp(VrrpCommand::Resign(args)) => vrrp_ask::resign(globals, args, out),
         Command::Vip(VipCommand::Up(args)) => vip::up(globals, args, out),
         Command::Vip(VipCommand::Down(args)) => vip::down(globals, args, out),

@@ -1,6 +1,6 @@
-//! `vrrp status`, `vrrp stats`, `vrrp resign`: what can be asked of the daemon on this node.
+//! `vrrp status`, `vrrp stats`, `vrrp probe`, `vrrp resign`: what can be asked of the daemon on this node.
 
-use crate::cli::{Globals, Resign, StatsFormat, VrrpStats, VrrpStatus};
+use crate::cli::{Globals, Resign, StatsFormat, VrrpProbe, VrrpStats, VrrpStatus};
 use crate::daemon::control::Request;
 use crate::daemon::setup::ask_daemon;
 use crate::error::{Error, Result};
@@ -131,6 +131,46 @@ pub(super) fn stats(globals: &Globals, args: &VrrpStats, out: &Out) -> Result<()
                 Cell::new(&name, Tone::Strong),
                 Cell::new(counter, Tone::Plain),
                 Cell::new(value.to_string(), Tone::Plain),
+            ]);
+        }
+        for (from, count) in instance.get("probes").and_then(Value::as_object).into_iter().flatten() {
+            let counter = format!("probes from {from}");
+            table.row(vec![Cell::new(&name, Tone::Strong), counter.into(), count.to_string().into()]);
+        }
+    }
+    out.result(&table.render(out.paint(), out.width()))
+}
+
+pub(super) fn probe(globals: &Globals, args: &VrrpProbe, out: &Out) -> Result<()> {
+    let answer = ask_daemon(&mut Settings::load(&globals.overrides())?, Request::Probe, args.timeout)?;
+    if out.is_json() {
+        return out.json(&answer);
+    }
+    let mut table = Table::new(&[
+        ("INSTANCE", Align::Left),
+        ("FROM", Align::Left),
+        ("TO", Align::Left),
+        ("SENT", Align::Right),
+        ("TROUBLE", Align::Left),
+    ]);
+    for instance in instances(&answer) {
+        let text = |pointer: &str| pointed(instance, pointer);
+        let trouble = match instance.get("mute").and_then(Value::as_bool) {
+            Some(true) => "it speaks only while it is Active, from an interface of its own".to_owned(),
+            _ => text("/failed"),
+        };
+        let sent = instance.get("sent").and_then(Value::as_object).into_iter().flatten();
+        let mut rows: Vec<_> = sent.map(|(to, count)| (to.clone(), count.to_string())).collect();
+        if rows.is_empty() {
+            rows.push(("-".to_owned(), "0".to_owned()));
+        }
+        for (to, count) in rows {
+            table.row(vec![
+                Cell::new(text("/name"), Tone::Strong),
+                text("/source").into(),
+                to.into(),
+                count.into(),
+                trouble.clone().into(),
             ]);
         }
     }

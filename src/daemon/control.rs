@@ -30,6 +30,8 @@ pub enum Request {
     Events,
     /// The counters.
     Stats,
+    /// Send the other nodes packets that do nothing but arrive.
+    Probe,
     /// Hand over to another node.
     Resign,
 }

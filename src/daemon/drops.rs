@@ -18,8 +18,8 @@ pub(super) struct Drops {
 impl Drops {
     /// Notes a dropped packet; returns the line to write, if it is time for one.
     pub(super) fn note(&mut self, now: Moment, from: IpAddr, reason: Discard) -> Option<String> {
-        // Our own echo and what comes before the start are nobody's mistake.
-        if matches!(reason, Discard::OwnSource | Discard::NotRunning) {
+        // Our own echo, what comes before the start and what asks whether it arrives are nobody's mistake.
+        if matches!(reason, Discard::OwnSource | Discard::NotRunning | Discard::Probe) {
             return None;
         }
         let text = format!("dropped an advert from {from}: {}", reason.explain());

@@ -15,7 +15,7 @@ use crate::net::vip::{self, LinkAnnouncer};
 use crate::net::vmac;
 use crate::units::{Moment, vrrp_group};
 use crate::vrrp::checksum::ChecksumForm;
-use crate::vrrp::wire::Advert;
+use crate::vrrp::wire::{Advert, Probe};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
@@ -156,6 +156,22 @@ impl Edges {
             sent &= shared.socket.send(&self.buffer, *destination).is_ok();
         }
         sent
+    }
+
+    /// Sends a probe to the group or to each peer; returns to whom, and why not.
+    pub(super) fn probe(
+        &self,
+        token: u64,
+        probe: Probe,
+        form: ChecksumForm,
+        peers: &[IpAddr],
+    ) -> Vec<(IpAddr, Result<()>)> {
+        let Some(shared) = self.sockets.get(&token) else { return Vec::new() };
+        let source = shared.key.source;
+        let group = [vrrp_group(source.is_ipv4())];
+        let destinations = if peers.is_empty() { &group } else { peers };
+        let send = |to: &IpAddr| (*to, shared.socket.send(&probe.emit(form, source, *to), *to));
+        destinations.iter().map(send).collect()
     }
 
     /// Has the leases of a virtual router's addresses renewed, without waiting for it.

@@ -205,7 +205,7 @@ impl Instance {
                 self.carry_out(now, edges);
             }
             Err(reason) => {
-                self.router.stats_mut().discard(reason);
+                self.router.stats_mut().discard_from(reason, packet.source);
                 if let Some(line) = self.drops.note(now, packet.source, reason) {
                     edges.recorder.warn(&self.labelled(&line));
                 }

@@ -9,6 +9,7 @@ use crate::net::caps::{self, Needs};
 use crate::net::netlink::Link;
 use crate::net::os_error;
 use crate::units::vrrp_group;
+use crate::vrrp::wire::TYPE_PROBE;
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn6, recvmsg};
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::io::{self, IoSliceMut, Read};
@@ -327,8 +328,8 @@ const AND: u16 = 0x54; // A &= k
 const JUMP_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 
-/// Lets in adverts (type 1) of these virtual routers, to the group or not to it. A raw IPv4 socket sees the
-/// IP header first.
+/// Lets in adverts (type 1) and probes of these virtual routers, to the group or not to it. A raw IPv4 socket sees
+/// the IP header first.
 fn filter_v4(delivery: Delivery, vrids: &[u8]) -> Vec<SockFilter> {
     let group = match vrrp_group(true) {
         IpAddr::V4(group) => u32::from(group),
@@ -358,7 +359,8 @@ fn only(program: &mut Vec<SockFilter>, load: u16, vrids: &[u8]) {
     program.extend([
         SockFilter::new(load, 0, 0, 0),
         SockFilter::new(AND, 0, 0, 0xf),
-        SockFilter::new(JUMP_EQUAL, 1, 0, 1),
+        SockFilter::new(JUMP_EQUAL, 2, 0, 1),
+        SockFilter::new(JUMP_EQUAL, 1, 0, u32::from(TYPE_PROBE)),
         drop(),
     ]);
     if vrids.is_empty() {

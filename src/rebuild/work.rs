@@ -412,7 +412,10 @@ impl Work {
         }
         if main.new.exists() && main.old.join("PG_VERSION").exists() {
             // One that came up between the look and the move; none can come up where there is no folder.
-            DataDirectory::open(&main.old)?.stop_for_sure(STOP, STOP)?;
+            let old = DataDirectory::open(&main.old)?;
+            old.stop_for_sure(STOP, STOP)?;
+            // A dead one that process 1 hasn't collected would keep the new one from its socket.
+            old.clear_zombie_s_locks(Deadline::after(STOP))?;
         }
         for one in others.iter().filter(|one| one.new.exists()) {
             if one.place.exists() && fs::remove_dir(&one.place).is_err() {

@@ -5,6 +5,8 @@ use super::types::State;
 use super::wire::Discard;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// The counters of one virtual router; each only grows.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -46,7 +48,11 @@ pub struct Stats {
     /// Adverts with a checksum over the message alone.
     pub checksum_message_only: u64,
     discarded: [u64; Discard::ALL.len()],
+    probes: BTreeMap<IpAddr, u64>,
 }
+
+/// The most senders of probes that are remembered each for itself: more than a cluster has nodes.
+const MOST_PROBERS: usize = 32;
 
 impl Stats {
     /// Counts a packet that was dropped.
@@ -55,6 +61,19 @@ impl Stats {
         if let Some((_, count)) = slot {
             *count += 1;
         }
+    }
+
+    /// Counts a packet that was dropped, and for a probe, whose it was.
+    pub fn discard_from(&mut self, reason: Discard, from: IpAddr) {
+        self.discard(reason);
+        if reason == Discard::Probe && (self.probes.len() < MOST_PROBERS || self.probes.contains_key(&from)) {
+            *self.probes.entry(from).or_default() += 1;
+        }
+    }
+
+    /// Iterates over those who have sent probes, and how many came in.
+    pub fn probes(&self) -> impl Iterator<Item = (IpAddr, u64)> + '_ {
+        self.probes.iter().map(|(from, count)| (*from, *count))
     }
 
     /// Returns how many packets were dropped for this reason.
@@ -145,6 +164,20 @@ mod tests {
             assert_eq!(stats.discarded_in_all(), 1);
             assert!(stats.iter().any(|counter| counter == (reason.counter(), 1)));
         }
+    }
+
+    #[test]
+    fn probes_are_counted_by_sender_and_a_crowd_of_senders_has_an_end() {
+        let mut stats = Stats::default();
+        for sender in 0..100 {
+            stats.discard_from(Discard::Probe, IpAddr::from([10, 0, 0, sender]));
+        }
+        stats.discard_from(Discard::Probe, IpAddr::from([10, 0, 0, 0]));
+        stats.discard_from(Discard::Type, IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(stats.discarded(Discard::Probe), 101);
+        assert_eq!(stats.probes().count(), MOST_PROBERS);
+        assert_eq!(stats.probes().next(), Some((IpAddr::from([10, 0, 0, 0]), 2)));
+        assert_eq!(stats.probes().nth(1), Some((IpAddr::from([10, 0, 0, 1]), 1)));
     }
 
     #[test]

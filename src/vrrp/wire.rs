@@ -79,10 +79,46 @@ impl Advert {
         if let Some(field) = buffer.get_mut(COUNT) {
             *field = count;
         }
-        let sum = checksum(effective_form(self.version, source, form), source, destination, buffer);
-        if let Some(field) = buffer.get_mut(CHECKSUM..HEADER) {
-            field.copy_from_slice(&sum.to_be_bytes());
+        seal(buffer, self.version, form, source, destination);
+    }
+}
+
+/// A message that asks nothing but whether it arrives: of a type that doesn't exist, so that every router has to
+/// discard it (RFC 9568 §7.1), and ours counts it by its sender.
+///
+/// Should somebody take it for an advert all the same, it is one that changes nothing: of the lowest priority, with no
+/// address, which is another reason to discard it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Probe {
+    /// The version of the packet.
+    pub version: Version,
+    /// The virtual router whose way it takes.
+    pub vrid: Vrid,
+}
+
+impl Probe {
+    /// Returns the octets to send between these addresses, checksum included.
+    pub fn emit(self, form: ChecksumForm, source: IpAddr, destination: IpAddr) -> Vec<u8> {
+        let Self { version, vrid } = self;
+        let (priority, interval) = (Priority(1), AdverInterval::DEFAULT);
+        let advert = Advert { version, vrid, priority, interval, addresses: Vec::new(), auth: None };
+        let mut buffer = advert.emit(form, source, destination);
+        if let Some(first) = buffer.first_mut() {
+            *first = version.number() << 4 | TYPE_PROBE;
         }
+        seal(&mut buffer, version, form, source, destination);
+        buffer
+    }
+}
+
+/// Writes the checksum of a message into it.
+fn seal(buffer: &mut [u8], version: Version, form: ChecksumForm, source: IpAddr, destination: IpAddr) {
+    if let Some(field) = buffer.get_mut(CHECKSUM..HEADER) {
+        field.fill(0);
+    }
+    let sum = checksum(effective_form(version, source, form), source, destination, buffer);
+    if let Some(field) = buffer.get_mut(CHECKSUM..HEADER) {
+        field.copy_from_slice(&sum.to_be_bytes());
     }
 }
 
@@ -139,6 +175,8 @@ pub enum Discard {
     Version,
     /// Not an advertisement.
     Type,
+    /// A [`Probe`]: somebody looks whether it arrives.
+    Probe,
     /// Another virtual router's.
     Vrid,
     /// The other version of the protocol than the one configured.
@@ -181,12 +219,13 @@ pub enum Discard {
 
 impl Discard {
     /// Every reason, in the order of the ladder.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::IpHeader,
         Self::Family,
         Self::Truncated,
         Self::Version,
         Self::Type,
+        Self::Probe,
         Self::Vrid,
         Self::VersionMismatch,
         Self::Checksum,
@@ -216,6 +255,7 @@ impl Discard {
             Self::Truncated => "discarded_truncated",
             Self::Version => "discarded_version",
             Self::Type => "discarded_type",
+            Self::Probe => "discarded_probe",
             Self::Vrid => "discarded_vrid",
             Self::VersionMismatch => "discarded_version_mismatch",
             Self::Checksum => "discarded_checksum",
@@ -246,6 +286,7 @@ impl Discard {
             Self::Truncated => "it is shorter than a VRRP header",
             Self::Version => "its VRRP version doesn't exist",
             Self::Type => "it isn't an advertisement",
+            Self::Probe => "it only asks whether it arrives",
             Self::Vrid => "it is for another virtual router",
             Self::VersionMismatch => "it has another VRRP version than configured here",
             Self::Checksum => "its checksum is wrong",
@@ -288,8 +329,10 @@ pub fn parse(packet: &RxPacket<'_>, policy: &RxPolicy) -> Result<(Advert, Checks
         return Err(Discard::Truncated);
     };
     let version = Version::try_from(first >> 4).map_err(|_| Discard::Version)?;
-    if first & 0x0f != TYPE_ADVERTISEMENT {
-        return Err(Discard::Type);
+    match first & 0x0f {
+        TYPE_ADVERTISEMENT => {}
+        TYPE_PROBE if vrid == policy.vrid.get() => return Err(Discard::Probe),
+        _ => return Err(Discard::Type),
     }
     if vrid != policy.vrid.get() {
         return Err(Discard::Vrid);
@@ -489,6 +532,8 @@ pub fn same_set(one: &[IpAddr], other: &[IpAddr]) -> bool {
 }
 
 const TYPE_ADVERTISEMENT: u8 = 1;
+/// The type of a [`Probe`], which no version of the protocol defines.
+pub const TYPE_PROBE: u8 = 15;
 const AUTH_NONE: u8 = 0;
 const AUTH_PASSWORD: u8 = 1;
 const COUNT: usize = 3;

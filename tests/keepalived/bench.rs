@@ -244,6 +244,11 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Returns its configuration's file.
+    pub(crate) fn config(&self) -> &Path {
+        &self.config
+    }
+
     /// Waits until the log has this text.
     pub(crate) fn until_log(&self, text: &str) {
         let deadline = Deadline::after(PATIENCE);
@@ -255,7 +260,11 @@ impl Daemon {
 
     fn try_ask(&self, request: &str) -> Option<Value> {
         use std::io::{BufRead as _, Write as _};
-        let mut stream = std::os::unix::net::UnixStream::connect(self.home.join("t.sock")).ok()?;
+        // It is named after the node, which is "t" where no node has a name.
+        let is_socket = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "sock");
+        let socket =
+            std::fs::read_dir(&self.home).ok()?.flatten().map(|entry| entry.path()).find(is_socket)?;
+        let mut stream = std::os::unix::net::UnixStream::connect(socket).ok()?;
         writeln!(stream, "{{\"request\":\"{request}\"}}").ok()?;
         let mut line = String::new();
         std::io::BufReader::new(stream).read_line(&mut line).ok()?;

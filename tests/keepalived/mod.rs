@@ -8,6 +8,7 @@ mod effects;
 mod group;
 mod interop;
 mod notify;
+mod probe;
 mod reload;
 mod signed;
 mod track;

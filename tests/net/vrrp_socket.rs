@@ -53,8 +53,12 @@ fn multicast_adverts_go_both_ways_with_ttl_255_and_only_the_wanted_ids_arrive() 
         let mut other_type = advert(51);
         other_type[0] = 0x32;
         from.send(&other_type, group).unwrap();
+        let mut probe = advert(51);
+        probe[0] = 0x3f;
+        from.send(&probe, group).unwrap();
         from.send(&advert(51), group).unwrap();
         from.send(&advert(53), group).unwrap();
+        assert_eq!(next(to), (IpAddr::V4(source), group, 255, probe));
         assert_eq!(next(to), (IpAddr::V4(source), group, 255, advert(51)));
         assert_eq!(next(to), (IpAddr::V4(source), group, 255, advert(53)));
         assert_eq!(to.recv(&mut [0; 2048]).unwrap(), None);

@@ -22,7 +22,7 @@ fn kills() -> u32 {
 const SETTINGS: &str = "max_wal_senders = 60\nmax_replication_slots = 60\nwal_keep_size = 4GB";
 
 /// A number that differs each time.
-fn random(below: u64) -> u64 {
+pub(super) fn random(below: u64) -> u64 {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).unwrap();
     u64::from_ne_bytes(bytes) % below

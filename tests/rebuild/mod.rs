@@ -4,6 +4,7 @@ mod debian;
 mod kill;
 mod places;
 pub(crate) mod scenarios;
+mod start;
 pub(crate) mod vote;
 
 use crate::support::pg::{Cluster, bin_dir, long, must, tool};

@@ -5,7 +5,7 @@ use pgbaton::units::vrrp_group;
 use pgbaton::vrrp::checksum::{ChecksumForm, checksum};
 use pgbaton::vrrp::types::{AdverInterval, Priority, Version, Vrid};
 use pgbaton::vrrp::wire::{
-    Advert, Discard, RxPacket, RxPolicy, parse, password, peek_vrid, strip_ipv4_header,
+    Advert, Discard, Probe, RxPacket, RxPolicy, TYPE_PROBE, parse, password, peek_vrid, strip_ipv4_header,
 };
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -205,6 +205,24 @@ fn sound() -> Spoilt {
         cut_to: None,
         ttl: 255,
         policy: policy(Version::V2),
+    }
+}
+
+#[test]
+fn a_probe_is_never_an_advert_and_is_known_by_its_virtual_router_only() {
+    for version in [Version::V2, Version::V3] {
+        for form in [ChecksumForm::MessageOnly, ChecksumForm::PseudoHeader] {
+            let probe = Probe { version, vrid: vrid() };
+            let octets = probe.emit(form, ip("10.77.0.1"), vrrp_group(true));
+            // Lowest priority, no address: two more reasons not to be taken for one.
+            assert_eq!((octets[0] & 0xf, octets[2], octets[3]), (TYPE_PROBE, 1, 0));
+            assert_eq!(refusal(&packet(&octets), &policy(version)), Some(Discard::Probe));
+            let elsewhere = RxPolicy { vrid: Vrid::try_from(52).unwrap(), ..policy(version) };
+            assert_eq!(refusal(&packet(&octets), &elsewhere), Some(Discard::Type));
+            // All but the type is sane.
+            let sum = checksum(ChecksumForm::MessageOnly, ip("10.77.0.1"), vrrp_group(true), &octets);
+            assert!(version == Version::V3 && form == ChecksumForm::PseudoHeader || sum == 0);
+        }
     }
 }
 

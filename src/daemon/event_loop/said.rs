@@ -22,6 +22,7 @@ impl Loop {
                 "events": self.edges.recorder.records().collect::<Vec<_>>(),
             }),
             Request::Stats => self.stats(),
+            Request::Probe => self.probe(),
             Request::Resign if self.supervisor.is_some() => {
                 self.resigning.push(answer);
                 self.tell(now, Input::Resign);
@@ -58,6 +59,12 @@ impl Loop {
         let instances: Vec<Value> = self.instances.values().map(Instance::stats).collect();
         let counters = self.main().map_or_else(|| json!({}), Instance::counters);
         json!({ "schema": 1, "node": self.node.name, "counters": counters, "instances": instances })
+    }
+
+    fn probe(&self) -> Value {
+        let instances: Vec<Value> =
+            self.instances.values().map(|instance| instance.probe(&self.edges)).collect();
+        json!({ "schema": 1, "node": self.node.name, "instances": instances })
     }
 
     fn status(&self) -> Value {

@@ -5,8 +5,13 @@ use crate::daemon::notify::{News, Subject};
 use crate::promotion::event::Event;
 use crate::units::Moment;
 use crate::vrrp::types::State;
+use crate::vrrp::wire::Probe;
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
+
+/// How many probes are sent at once: one may be lost without anything being wrong.
+const PROBES: u32 = 3;
 
 impl Instance {
     pub(super) fn labelled(&self, text: &str) -> String {
@@ -96,6 +101,33 @@ impl Instance {
         document.insert("state".to_owned(), json!(self.router.state()));
         document.insert("priority".to_owned(), json!(self.router.config().priority));
         document.insert("counters".to_owned(), self.counters());
+        let probes: Map<String, Value> =
+            self.router.stats().probes().map(|(from, count)| (from.to_string(), count.into())).collect();
+        document.insert("probes".to_owned(), probes.into());
+        Value::Object(document)
+    }
+
+    /// Sends probes the way that adverts take; returns what `vrrp probe` shows of that.
+    pub(in crate::daemon) fn probe(&self, edges: &Edges) -> Value {
+        let config = self.router.config();
+        let probe = Probe { version: config.version, vrid: config.vrid };
+        let (mut sent, mut failed) = (BTreeMap::new(), None);
+        // A virtual router with an interface of its own speaks only while it is Active.
+        let mute = self.vmac.as_ref().is_some_and(|(_, up)| !up);
+        for _ in 0..if mute { 0 } else { PROBES } {
+            for (to, result) in edges.probe(self.socket, probe, self.spec.checksum, &self.spec.peers) {
+                let count = sent.entry(to.to_string()).or_insert(0);
+                match result {
+                    Ok(()) => *count += 1,
+                    Err(error) => failed = Some(error.to_string()),
+                }
+            }
+        }
+        let mut document = self.identity();
+        document.insert("source".to_owned(), json!(config.source));
+        document.insert("sent".to_owned(), json!(sent));
+        document.insert("failed".to_owned(), json!(failed));
+        document.insert("mute".to_owned(), json!(mute));
         Value::Object(document)
     }
 

@@ -19,7 +19,8 @@ impl Router {
         packet: &RxPacket<'_>,
         policy: &RxPolicy,
     ) -> Result<(), Discard> {
-        let (advert, form) = parse(packet, policy).inspect_err(|reason| self.stats.discard(*reason))?;
+        let (advert, form) =
+            parse(packet, policy).inspect_err(|reason| self.stats.discard_from(*reason, packet.source))?;
         self.stats.checksum(form);
         self.handle_advert(now, packet.source, &advert);
         Ok(())
