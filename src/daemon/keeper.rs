@@ -108,12 +108,9 @@ impl Keeper {
             .name("keeper".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                match realtime {
+                if let Some((priority, limit)) = realtime {
                     // What isn't permitted is said when the loop asks for it.
-                    Some((priority, limit)) => {
-                        drop(sched::real_time(priority.saturating_sub(1).max(1), limit));
-                    }
-                    None => sched::prompt(),
+                    drop(sched::real_time(priority.saturating_sub(1).max(1), limit));
                 }
                 work(&at_work, &mut renew, &tell);
             })

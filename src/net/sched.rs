@@ -46,48 +46,6 @@ pub fn real_time(priority: u8, cpu_limit: Duration) -> Result<()> {
     })
 }
 
-/// Has the calling thread, if it is an ordinary one, run soon after it wakes.
-///
-/// An ordinary thread gets its share of a busy processor, but when it wakes it waits behind those whose slice began
-/// before: with eight busy processes on its processor longer than the 30 ms after which a router with 10 ms adverts
-/// counts as gone. Since Linux 6.12 a thread may ask for a shorter slice, without any right: its share stays the same,
-/// in smaller pieces, and it is let in front of longer ones when it wakes. Older kernels ignore the wish.
-///
-/// Threads and processes that it starts are scheduled as usual again.
-pub fn prompt() {
-    const SHORTEST_SLICE: u64 = 100_000;
-    const RESET_ON_FORK: u64 = 1;
-    let mut now = SchedAttr::default();
-    let size = u32::try_from(size_of::<SchedAttr>()).unwrap_or(0);
-    #[expect(unsafe_code, reason = "neither nix nor rustix nor libc has sched_getattr")]
-    // SAFETY: the kernel writes at most `size` octets to a live `sched_attr` of that size; 0 is the calling thread.
-    let known = unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut now, size, 0) };
-    if known != 0 || now.policy != 0 {
-        // Somebody has chosen another way of scheduling for it.
-        return;
-    }
-    let wish = SchedAttr { size, flags: RESET_ON_FORK, runtime: SHORTEST_SLICE, ..now };
-    #[expect(unsafe_code, reason = "neither nix nor rustix nor libc has sched_setattr")]
-    // SAFETY: the pointer is to a live, initialised `sched_attr` that says its size, and is only read.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wish, 0) };
-    // Without it, it is as it was.
-    debug_assert!(result == 0 || result == -1, "{result}");
-}
-
-/// The kernel's `struct sched_attr`, as it was first.
-#[derive(Debug, Default, Clone, Copy)]
-#[repr(C)]
-struct SchedAttr {
-    size: u32,
-    policy: u32,
-    flags: u64,
-    nice: i32,
-    priority: u32,
-    runtime: u64,
-    deadline: u64,
-    period: u64,
-}
-
 /// Keeps all memory of this process in RAM, what it has now and what it will get.
 ///
 /// Refused beforehand when the limit on locked memory is finite and `CAP_IPC_LOCK` is missing: the call
@@ -135,26 +93,6 @@ mod tests {
                     assert_eq!(error.kind(), Kind::Permission, "{error}");
                     assert!(error.hints()[0].contains("LimitRTPRIO"));
                 }
-            }
-        })
-        .join()
-        .unwrap();
-    }
-
-    #[test]
-    fn a_prompt_thread_stays_an_ordinary_one_and_starts_such() {
-        std::thread::spawn(|| {
-            let slice = || {
-                let text = std::fs::read_to_string("/proc/thread-self/sched").unwrap_or_default();
-                text.lines().find(|line| line.starts_with("se.slice")).map(str::to_owned)
-            };
-            let before = slice();
-            prompt();
-            assert!(!is_real_time());
-            // What the kernel shows of it depends on how it was built.
-            if before.is_some() && slice() != before {
-                assert!(slice().unwrap().ends_with(" 100000"), "{:?}", slice());
-                assert_eq!(std::thread::spawn(slice).join().unwrap(), before);
             }
         })
         .join()

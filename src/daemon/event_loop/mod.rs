@@ -147,9 +147,8 @@ pub fn run(parts: Parts) -> Result<()> {
     if settings.daemon.lock_memory {
         sched::lock_memory()?;
     }
-    match settings.daemon.realtime_priority {
-        Some(priority) => sched::real_time(priority, settings.daemon.cpu_limit)?,
-        None => sched::prompt(),
+    if let Some(priority) = settings.daemon.realtime_priority {
+        sched::real_time(priority, settings.daemon.cpu_limit)?;
     }
 
     let recorder = Recorder::new(log, &settings.cluster.state_directory, &node.name);

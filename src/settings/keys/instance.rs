@@ -282,8 +282,7 @@ pub(super) const DAEMON: Section = Section {
             default: Default::Found("ordinary scheduling"),
             example: "50",
             doc: "The real-time priority (SCHED_RR) of the thread that sends and hears advertisements. \
-                  Needed for intervals below 100ms on a busy machine before Linux 6.12; with a newer kernel the thread asks \
-                  for a short slice instead and is run soon after it wakes, without any right, though not as surely.",
+                  Needed for intervals below 100ms on a busy machine.",
         },
         Key {
             name: "lock_memory",

@@ -200,7 +200,7 @@ fn memory() {
         for (field, name) in ["resident", "private, written"].iter().enumerate() {
             row(&format!("{count} instance(s), {name}"), "MB", [ours[field], theirs[field]]);
         }
-        if count == 1 {
+        if count != 64 {
             for (what, megabytes) in profile {
                 row(&format!("  of that: {what}"), "MB", [*megabytes, other[what]]);
             }
