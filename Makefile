@@ -128,8 +128,9 @@ rpm: target/package ## a package for Red Hat and its like
 	$(CARGO) generate-rpm --output target/package/
 	rpm -qlp target/package/pgbaton-*.rpm
 
-package-test: deb ## install, use and remove the package in a clean root (as root)
+package-test: deb ## install, use and remove the package in a clean root, and run its units by a real systemd (as root)
 	tests/packages.sh target/package/pgbaton_*.deb
+	tests/systemd.sh target/package/pgbaton_*.deb
 
 clean: ## remove what was built
 	$(CARGO) clean

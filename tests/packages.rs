@@ -154,7 +154,7 @@ fn the_dashboard_asks_only_for_what_the_alerts_and_the_program_know() {
     }
 }
 
-/// Grafana's own models of a dashboard, from PyPI, for one release; returns where they are.
+/// Grafana's own models of a dashboard, from `PyPI`, for one release; returns where they are.
 fn grafana_sdk() -> PathBuf {
     const RELEASE: &str = "grafana-foundation-sdk==1769699998!10.1.0";
     let place = source("target/grafana-sdk");

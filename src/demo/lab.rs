@@ -323,10 +323,10 @@ impl Lab {
 
     fn start_daemons(&self, progress: &dyn Fn(&str)) -> Result<()> {
         progress("pgbaton vrrp run on every node");
-        for host in self.hosts.iter().filter(|host| !self.options.is_witness(&host.name)) {
+        for host in self.members() {
             host.start_daemon()?;
         }
-        for host in self.hosts.iter().filter(|host| !self.options.is_witness(&host.name)) {
+        for host in self.members() {
             host.wait_daemon()?;
         }
         progress("the virtual address on node1");
@@ -340,6 +340,11 @@ impl Lab {
                 .until("the spare to stream", SETTLE, || Ok(primary.streams_to("spare")?.then_some(())))?;
         }
         Ok(())
+    }
+
+    /// Returns the hosts that have the cluster's data: all but a witness.
+    pub fn members(&self) -> impl Iterator<Item = &Host> {
+        self.hosts.iter().filter(|host| !self.options.is_witness(&host.name))
     }
 
     /// Copies the pristine data directory and makes it this host's: a primary, or a standby of one.

@@ -11,8 +11,11 @@ use super::{peer, witness};
 use crate::host::clock::Deadline;
 use crate::promotion::rules::{Ask, Configuration, Register, Standing, Vote};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// The stack of a thread that only waits and asks once: the daemon may lock its memory.
+const STACK: usize = 256 * 1024;
 /// How many questions to one peer may hang at once.
 const MOST_OPEN_QUESTIONS: usize = 4;
 
@@ -91,13 +94,19 @@ impl Peers {
         self.voters().count()
     }
 
-    /// Asks every peer what it is; `tell` is called once for each, from its own thread.
+    /// Asks every peer what it is; `tell` is called for each from its own thread: once, or a second time with an answer
+    /// after a silence.
     pub fn ask(&self, until: Deadline, tell: &(impl Fn(PeerView) + Clone + Send + 'static)) {
         for peer in self.voters() {
             let told = tell.clone();
-            let question = move |peer: &Peer| told(peer.ask(until));
-            if let Err(why) = peer.on_a_thread("asker", question) {
-                tell(PeerView::new(peer.name.clone(), PeerAnswer::Silent(why)));
+            let (open, over) = channel();
+            let question = move |peer: &Peer| {
+                let _open: Sender<()> = open;
+                told(peer.ask(until));
+            };
+            match peer.on_a_thread("asker", question) {
+                Ok(()) => peer.ask_once_more(until, over, tell.clone()),
+                Err(why) => tell(PeerView::new(peer.name.clone(), PeerAnswer::Silent(why))),
             }
         }
     }
@@ -222,6 +231,37 @@ impl Peer {
             }
         });
         asked.unwrap_or_else(|error| peer::unanswered(&self.name, error))
+    }
+
+    /// Asks once more, over a connection of its own, when half of the time has brought no answer: the packet that was lost
+    /// may be the first of a connection, or of a session that has been silent since, and the kernel takes a second and
+    /// more to send it again. Only an answer is told.
+    fn ask_once_more(
+        self: &Arc<Self>,
+        until: Deadline,
+        over: Receiver<()>,
+        tell: impl FnOnce(PeerView) + Send + 'static,
+    ) {
+        if matches!(self.witness, Some(Witness::File(_))) {
+            return;
+        }
+        let (peer, half) = (Arc::clone(self), until.left() / 2);
+        let more = move || {
+            if over.recv_timeout(half) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
+            let Ok(mut session) = Session::connect(&peer.conn, until) else { return };
+            let view = match &peer.witness {
+                Some(Witness::Row(cluster)) => peer.witness_view(witness::read(&mut session, cluster, until)),
+                _ => peer::ask_on(&peer.name, &mut session, &peer.conn.user, until),
+            };
+            if view.answered() {
+                peer.keep(session);
+                tell(view);
+            }
+        };
+        // Without a thread there is one question instead of two.
+        drop(std::thread::Builder::new().name("asker".to_owned()).stack_size(STACK).spawn(more));
     }
 
     fn witness_view(&self, read: Result<Register, ConnError>) -> PeerView {

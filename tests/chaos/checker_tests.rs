@@ -28,8 +28,8 @@ fn records(rows: Vec<Row>, present: &[u64]) -> Records {
     }
 }
 
-const SYNC: Promise = Promise { lossless: true, vip: Duration::from_millis(100) };
-const ASYNC: Promise = Promise { lossless: false, vip: Duration::from_millis(100) };
+const SYNC: Promise = Promise { lossless: true, one_writer: true, vip: Duration::from_millis(100) };
+const ASYNC: Promise = Promise { lossless: false, one_writer: false, vip: Duration::from_millis(100) };
 
 fn found(records: &Records, promise: Promise) -> Vec<Violation> {
     judge(records, promise, &mut Memory::default()).1

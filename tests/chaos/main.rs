@@ -27,7 +27,7 @@ pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_pgbaton");
 const HELP: &str = "\
 the campaign: faults on a real cluster in network namespaces, and a judge (as root)
 
-  --mode MODE      prefer, hold, sync2 or sync3 [sync3]
+  --mode MODE      prefer, hold, async-witness, sync2, sync-witness or sync3 [sync3]
   --seed N         where chance begins [1]
   --runs N         how many runs [50]
   --first N        the number of the first run; with --runs 1: that run alone [0]

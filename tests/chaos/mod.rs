@@ -43,3 +43,23 @@ fn two_nodes_that_prefer_availability_end_with_one_primary_and_never_revive_a_ro
 fn two_nodes_that_hold_end_with_one_primary_and_never_revive_a_row() {
     runs("chaos-ci-hold", Mode::Hold, 1, 100, 8);
 }
+
+#[test]
+fn three_nodes_lose_nothing_and_come_together_by_themselves() {
+    runs("chaos-ci-sync3", Mode::Sync3, 1, 300, 10);
+}
+
+#[test]
+fn two_strict_nodes_lose_nothing_and_come_together_by_themselves() {
+    runs("chaos-ci-sync2", Mode::Sync2, 1, 400, 5);
+}
+
+#[test]
+fn two_nodes_and_a_witness_lose_nothing_and_come_together_by_themselves() {
+    runs("chaos-ci-witness", Mode::SyncWitness, 1, 200, 6);
+}
+
+#[test]
+fn two_asynchronous_nodes_under_a_lease_have_one_writer_and_come_together_by_themselves() {
+    runs("chaos-ci-lease", Mode::AsyncWitness, 1, 500, 4);
+}

@@ -4,6 +4,7 @@ mod facts;
 pub(crate) mod fence;
 pub(crate) mod fetch_history;
 mod least_rights;
+mod peers;
 pub(crate) mod promote;
 pub(crate) mod promote_verb;
 mod server;

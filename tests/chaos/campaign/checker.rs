@@ -54,8 +54,10 @@ pub struct Memory {
 /// What a mode promises.
 #[derive(Debug, Clone, Copy)]
 pub struct Promise {
-    /// Nothing acknowledged is ever lost, and nobody acknowledges beside the newest primary.
+    /// Nothing acknowledged is ever lost.
     pub lossless: bool,
+    /// Nobody acknowledges beside the newest primary.
+    pub one_writer: bool,
     /// How long the virtual IP may be on a node that can't write, or on two.
     pub vip: Duration,
 }
@@ -239,7 +241,7 @@ fn rows(
     }
     if let Some((after, ack, newer)) = worst {
         measures.two_writers = after;
-        if promise.lossless {
+        if promise.one_writer {
             let (server, timeline) = (ack.server.to_owned(), ack.timeline);
             violations.push(Violation::TwoWriters { server, timeline, newer, after });
         }
@@ -284,7 +286,7 @@ fn addresses(records: &Records, promise: Promise, measures: &mut Measures, viola
             for both in mine.iter().flat_map(|one| theirs.iter().filter_map(|other| common(*one, *other))) {
                 let lasted = both.1.since(both.0);
                 measures.vip_twice = measures.vip_twice.max(lasted);
-                if promise.lossless && lasted > promise.vip {
+                if promise.one_writer && lasted > promise.vip {
                     let hosts = ((*a).to_owned(), (*b).to_owned());
                     violations.push(Violation::TwoHolders { hosts, lasted });
                 }

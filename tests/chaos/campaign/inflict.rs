@@ -103,9 +103,9 @@ impl Harm {
                 if fault.with_server {
                     host.start_server().unwrap();
                 }
-                host.start_daemon().unwrap();
+                ensure_daemon(lab, host);
             }
-            Kind::Daemon | Kind::DaemonStop => ensure_daemon(host),
+            Kind::Daemon | Kind::DaemonStop => ensure_daemon(lab, host),
             Kind::FreezeHost | Kind::FreezeDaemon | Kind::FreezePostgres => {
                 host.thaw();
             }
@@ -135,7 +135,7 @@ impl Harm {
             host.heal().unwrap();
             host.thaw();
             drop(std::fs::remove_file(host.directory.join(FILL)));
-            ensure_daemon(host);
+            ensure_daemon(lab, host);
         }
         self.hasten(lab);
     }
@@ -179,9 +179,13 @@ impl Harm {
     }
 }
 
-/// Starts the daemon of a host that has none.
-pub fn ensure_daemon(host: &Host) {
-    if host.daemon_pid().is_none() {
+/// Starts the daemon of a host that has none; a witness has a server instead, that its machine looks after.
+pub fn ensure_daemon(lab: &Lab, host: &Host) {
+    if lab.members().all(|member| member.name != host.name) {
+        if host.server_pids().is_empty() {
+            host.start_server().unwrap();
+        }
+    } else if host.daemon_pid().is_none() {
         host.start_daemon().unwrap();
     }
 }

@@ -42,11 +42,21 @@ pub enum Mode {
     Sync2,
     /// Three data nodes, synchronous.
     Sync3,
+    /// Two data nodes and a witness, synchronous while both are up.
+    SyncWitness,
+    /// Two data nodes and a witness, asynchronous under a lease.
+    AsyncWitness,
 }
 
 /// All of them, with the names that a command line takes.
-pub const MODES: [(Mode, &str); 4] =
-    [(Mode::Prefer, "prefer"), (Mode::Hold, "hold"), (Mode::Sync2, "sync2"), (Mode::Sync3, "sync3")];
+pub const MODES: [(Mode, &str); 6] = [
+    (Mode::Prefer, "prefer"),
+    (Mode::Hold, "hold"),
+    (Mode::AsyncWitness, "async-witness"),
+    (Mode::Sync2, "sync2"),
+    (Mode::SyncWitness, "sync-witness"),
+    (Mode::Sync3, "sync3"),
+];
 
 impl Mode {
     /// Returns the name on the command line.
@@ -56,12 +66,22 @@ impl Mode {
 
     /// Returns whether nothing acknowledged may be lost.
     pub fn is_lossless(self) -> bool {
-        matches!(self, Self::Sync2 | Self::Sync3)
+        matches!(self, Self::Sync2 | Self::Sync3 | Self::SyncWitness)
+    }
+
+    /// Returns whether no two nodes may acknowledge beside each other.
+    pub fn has_one_writer(self) -> bool {
+        self.is_lossless() || self == Self::AsyncWitness
+    }
+
+    /// Returns whether the third host is a witness.
+    pub fn has_witness(self) -> bool {
+        matches!(self, Self::SyncWitness | Self::AsyncWitness)
     }
 
     /// Returns whether the product promises to be whole again without a person.
     pub fn heals_itself(self) -> bool {
-        self.is_lossless()
+        self.has_one_writer()
     }
 }
 
@@ -121,7 +141,7 @@ impl Options {
     pub fn menu(&self) -> Menu {
         Menu {
             kinds: self.kinds.clone(),
-            standbys: if self.mode == Mode::Sync3 { 2 } else { 1 },
+            standbys: if self.mode == Mode::Sync3 || self.mode.has_witness() { 2 } else { 1 },
             longest: self.longest,
             double: self.double,
             target: self.target,
@@ -134,6 +154,7 @@ impl Options {
             base: PathBuf::from(format!("/var/lib/pgbaton-test/{}", self.name)),
             template: Some(PathBuf::from("/var/lib/pgbaton-test/template")),
             spare: self.mode == Mode::Sync3,
+            witness: self.mode.has_witness(),
             advert: self.advert,
             availability: if self.mode == Mode::Prefer { "prefer" } else { "hold" }.to_owned(),
             lease: Some(format!("{}s", LEASE.as_secs())),
@@ -199,13 +220,13 @@ impl Campaign {
             .into_iter()
             .map(|(name, manner)| (Client::start(&lab.client, name, vip, manner), None))
             .collect();
-        for host in &lab.hosts {
+        for host in lab.members() {
             let own = SocketAddr::from((host.address, 5432));
             let name = format!("at-{}", host.name);
             let client = Client::start(&host.namespace, &name, own, manner(50, Some(3000)));
             clients.push((client, Some(host.name.clone())));
         }
-        let watches = lab.hosts.iter().map(Watch::start).collect();
+        let watches = lab.members().map(Watch::start).collect();
         let (memory, lowest) = (Memory::default(), BTreeMap::new());
         Self { options, clients, watches, memory, lowest, harm: Harm::default(), lab }
     }
@@ -315,7 +336,7 @@ impl Campaign {
                 return (None, person.typed, violations);
             }
             for host in &self.lab.hosts {
-                inflict::ensure_daemon(host);
+                inflict::ensure_daemon(&self.lab, host);
             }
             if !alone && calm == 0 {
                 person.act(&self.lab);
@@ -355,7 +376,11 @@ impl Campaign {
             })
             .collect();
         let records = Records { witnesses, tenures, since, settled, until, present, lowest };
-        let promise = Promise { lossless: self.options.mode.is_lossless(), vip: LEASE + SLACK };
+        let promise = Promise {
+            lossless: self.options.mode.is_lossless(),
+            one_writer: self.options.mode.has_one_writer(),
+            vip: LEASE + SLACK,
+        };
         checker::judge(&records, promise, &mut self.memory)
     }
 
@@ -368,7 +393,7 @@ impl Campaign {
         let sum =
             "SELECT count(*) || ' rows, ' || coalesce(sum(hashtext(client || id)::bigint), 0) FROM demo";
         let wanted = primary.sql_value(sum).ok().flatten();
-        for host in self.lab.hosts.iter().filter(|host| host.name != primary.name) {
+        for host in self.lab.members().filter(|host| host.name != primary.name) {
             let deadline = Deadline::after(self.options.patience);
             loop {
                 let found = host.sql_value(sum).ok().flatten();
@@ -388,7 +413,7 @@ impl Campaign {
 
     /// Removes the data that rebuilds have kept, so that many runs fit on a disk.
     pub fn tidy(&mut self) {
-        for host in &self.lab.hosts {
+        for host in self.lab.members() {
             if server(host) != Server::Silent {
                 Person::new().run(&self.lab, host, &["pg", "rebuild-standby", "--drop-kept"]);
             }

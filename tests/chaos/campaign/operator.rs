@@ -56,7 +56,7 @@ pub fn whole(lab: &Lab) -> Result<&Host, String> {
     let Server::Primary(streams) = server(host) else {
         return Err(format!("{holder} has the virtual IP and its server is no primary"));
     };
-    for other in lab.hosts.iter().filter(|other| other.name != *holder) {
+    for other in lab.members().filter(|other| other.name != *holder) {
         if !streams.contains(&other.name) {
             let what = match server(other) {
                 Server::Silent => "its server doesn't answer",
@@ -66,7 +66,7 @@ pub fn whole(lab: &Lab) -> Result<&Host, String> {
             return Err(format!("{} doesn't stream from {holder}: {what}{}", other.name, told(other)));
         }
     }
-    for host in &lab.hosts {
+    for host in lab.members() {
         let status = host.status().map_err(|error| format!("{}: {error}", host.name))?;
         let phase = status["phase"].as_str().unwrap_or_default();
         let wanted = if host.name == *holder { "serving" } else { "standby" };
@@ -104,7 +104,7 @@ impl Person {
         if now().since(self.since) < GRACE {
             return;
         }
-        let states: Vec<(&Host, Server)> = lab.hosts.iter().map(|host| (host, server(host))).collect();
+        let states: Vec<(&Host, Server)> = lab.members().map(|host| (host, server(host))).collect();
         let holder = states.iter().find(|(host, state)| {
             matches!(state, Server::Primary(_)) && host.has_address(IpAddr::V4(VIP)).unwrap_or(false)
         });
