@@ -12,6 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::net::netlink::Netlink;
 use crate::output::Out;
+use crate::pg::candidacy::Rival;
 use crate::pg::conn::ConnSettings;
 use crate::pg::facts::{self, ServerFacts};
 use crate::pg::gates::{
@@ -78,7 +79,8 @@ pub(super) fn run(globals: &Globals, args: &Promote, out: &Out) -> Result<()> {
         show_gates(out, &observed)?;
         return finish::dry_run_with(out, &plan, extra);
     }
-    let mut world = World::with_server(server).with_voters(target.voters.clone());
+    let mut world =
+        World::with_server(server).with_voters(target.voters.clone()).with_rivals(target.rivals.clone());
     finish::apply_with(out, &plan, &mut world, deadline, extra)
 }
 
@@ -163,7 +165,7 @@ impl Candidate {
 
     /// Returns the world in which the plan is carried out, with the session that has been opened.
     pub(super) fn into_world(self) -> World {
-        World::with_server(self.server).with_voters(self.target.voters)
+        World::with_server(self.server).with_voters(self.target.voters).with_rivals(self.target.rivals)
     }
 }
 
@@ -190,6 +192,8 @@ struct Target {
     /// Who votes, and where they reach this node's server; `None`: replication is asynchronous.
     voters: Option<Voters>,
     place: (String, u16),
+    /// The other nodes that could be promoted, where nobody votes.
+    rivals: Vec<Rival>,
 }
 
 impl Target {
@@ -217,6 +221,9 @@ impl Target {
                 setup::voters(settings, &setup::peers(settings, "pg promote"), &postgres)
             }),
             place: (me.map_or_else(String::new, |me| me.address.to_string()), postgres.port),
+            rivals: settings.map_or_else(Vec::new, |settings| {
+                setup::rivals(settings, &setup::peers(settings, "pg promote"))
+            }),
             slots: settings.map_or_else(Vec::new, |settings| {
                 settings.peers().map(|peer| slot_name(&peer.name)).collect()
             }),
@@ -404,6 +411,10 @@ fn promotion(
     deadline: Deadline,
 ) -> Result<Promotion> {
     let term = gates::next_term(&observed.view, &observed.peers);
+    let stands = |name: &String| {
+        let standby = |peer: &PeerView| matches!(peer.answer, PeerAnswer::Standby(_));
+        observed.peers.iter().any(|peer| peer.node == *name && standby(peer))
+    };
     let epoch = observed.facts.epoch.as_ref();
     let in_recovery = observed.view.in_recovery;
     // In recovery an old intent's term may have been passed by others; afterwards it is what was promoted.
@@ -440,6 +451,7 @@ fn promotion(
             place: target.place.clone(),
             overridden: voters.overridden,
         }),
+        rivals: target.rivals.iter().map(|rival| rival.peer.name.clone()).filter(stands).collect(),
     })
 }
 

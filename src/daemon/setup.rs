@@ -12,6 +12,7 @@ use crate::host::sdnotify::SdNotify;
 use crate::net::caps;
 use crate::net::netlink::{Address, Link, Netlink};
 use crate::output::log::Log;
+use crate::pg::candidacy::Rival;
 use crate::pg::conn::ConnSettings;
 use crate::pg::gates::Policy;
 use crate::pg::peers::Peers;
@@ -342,6 +343,7 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
         plan: PlanConfig {
             node: me.name.clone(),
             voters,
+            rivals: rivals(settings, &peers),
             place: (me.address.to_string(), postgres.port),
             conn,
             data_directory: postgres.data_directory.clone(),
@@ -357,6 +359,19 @@ fn database_config(settings: &Settings, postgres: &PostgresSettings, spec: &Spec
         peers,
         report_to,
     })
+}
+
+/// Returns the other nodes that could be promoted beside this one, where nobody votes. Of two that stand the one with the
+/// higher priority goes first, and of equals the one with the higher address, as in VRRP.
+pub fn rivals(settings: &Settings, peers: &Peers) -> Vec<Rival> {
+    let Ok(me) = settings.me() else { return Vec::new() };
+    let rank = |node: &settings::Node| (node.priority, node.address);
+    let electable = settings.peers().filter(|node| node.role == NodeRole::Data && !settings.votes());
+    electable
+        .filter_map(|node| {
+            Some(Rival { peer: Arc::clone(peers.get(&node.name)?), first: rank(node) > rank(me) })
+        })
+        .collect()
 }
 
 /// Returns who votes with this node; `None` when replication is asynchronous.

@@ -7,6 +7,7 @@ use crate::host::spawn::Spawn;
 use crate::net::arp::ArpSocket;
 use crate::net::netlink::Link;
 use crate::output::report::StepStatus;
+use crate::pg::candidacy::Rival;
 use crate::pg::conn::{ConnSettings, Session};
 use crate::pg::epoch::Term;
 use crate::pg::facts;
@@ -42,7 +43,7 @@ pub(super) enum Job {
     /// Open the session that a promotion would use.
     Warm,
     /// Run the failover plan for this term.
-    Promote { term: Term, gone: Vec<String> },
+    Promote { term: Term, gone: Vec<String>, rivals: Vec<String> },
     /// Run the serve plan.
     Serve { adopt: Option<Term>, term: Term },
     /// Bring the synchronous names in line with the standbys that there are.
@@ -82,6 +83,8 @@ pub(super) struct PlanConfig {
     pub(super) node: String,
     /// Who votes; `None`: replication is asynchronous.
     pub(super) voters: Option<Voters>,
+    /// The other nodes that could be promoted, where nobody votes.
+    pub(super) rivals: Vec<Rival>,
     /// Where the others reach this node's server.
     pub(super) place: (String, u16),
     pub(super) conn: ConnSettings,
@@ -91,6 +94,13 @@ pub(super) struct PlanConfig {
     pub(super) stop: StopBounds,
     pub(super) promote_within: Duration,
     pub(super) connect_within: Duration,
+}
+
+impl PlanConfig {
+    /// Returns which of these nodes could be promoted beside this one.
+    fn rivals_among(&self, nodes: &[String]) -> Vec<String> {
+        self.rivals.iter().map(|rival| rival.peer.name.clone()).filter(|name| nodes.contains(name)).collect()
+    }
 }
 
 /// What the worker tells the loop.
@@ -172,7 +182,9 @@ fn open<'a>(world: &'a mut Option<World>, config: &PlanConfig) -> Result<&'a mut
     if world.is_none() {
         let data = DataDirectory::open(&config.data_directory)?;
         let server = LocalServer::new(config.node.clone(), config.conn.clone(), data);
-        *world = Some(World::with_server(server).with_voters(config.voters.clone()));
+        *world = Some(
+            World::with_server(server).with_voters(config.voters.clone()).with_rivals(config.rivals.clone()),
+        );
     }
     world.as_mut().ok_or_else(|| Error::failed("can't open the data directory"))
 }
@@ -187,8 +199,9 @@ fn run(
     let vips: Vec<(Vip, VipSeen)> = config.vips.iter().map(|vip| (vip.clone(), VipSeen::default())).collect();
     let (plan, within) = match job {
         Job::Warm => return Ok(()),
-        Job::Promote { term, gone } => {
-            let facts = promotion_facts(world, config, *term, gone)?;
+        Job::Promote { term, gone, rivals } => {
+            let mut facts = promotion_facts(world, config, *term, gone)?;
+            facts.rivals = config.rivals_among(rivals);
             *later = Some(build::settle(&facts));
             let lease = config.voters.as_ref().and_then(|voters| voters.lease).unwrap_or_default();
             (build::failover(&facts, &vips), config.promote_within + config.connect_within + lease)
@@ -351,6 +364,7 @@ fn promotion_facts(world: &mut World, config: &PlanConfig, term: Term, gone: &[S
         protect_start: true,
         protected,
         slots: config.slots.clone(),
+        rivals: Vec::new(),
         votes: config.voters.as_ref().map(|voters| Votes {
             voters: voters.peers.voters().map(|peer| peer.name.clone()).collect(),
             vote_within: voters.vote_within,

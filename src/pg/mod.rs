@@ -1,5 +1,6 @@
 //! `PostgreSQL`: what a server is and what can be done to it.
 
+pub mod candidacy;
 pub mod conn;
 pub mod control;
 mod dial;

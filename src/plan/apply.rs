@@ -13,6 +13,7 @@ use crate::host::handoff;
 use crate::net::netlink::{AddressOptions, Change, Link, Netlink};
 use crate::net::vip::{self, Announcer};
 use crate::output::report::{StepReport, StepStatus};
+use crate::pg::candidacy::{self, Rival};
 use crate::pg::epoch::{self, Epoch};
 use crate::pg::histories::{self, Stored};
 use crate::pg::local::LocalServer;
@@ -97,6 +98,9 @@ pub struct World {
     stopped: Option<StopReport>,
     /// Who votes, where a promotion needs votes, and how the candidacy in hand stands.
     election: Option<Election>,
+    /// The standbys that could be promoted beside this one, where nobody votes, and whether this one stands.
+    rivals: Vec<Rival>,
+    stands: bool,
 }
 
 impl World {
@@ -114,6 +118,13 @@ impl World {
     #[must_use]
     pub fn with_voters(mut self, voters: Option<Voters>) -> Self {
         self.election = voters.map(Election::new);
+        self
+    }
+
+    /// Adds the standbys that could be promoted beside this one, for plans where nobody votes.
+    #[must_use]
+    pub fn with_rivals(mut self, rivals: Vec<Rival>) -> Self {
+        self.rivals = rivals;
         self
     }
 
@@ -214,13 +225,23 @@ impl World {
                 }
                 Ok(Applied::changed(format!("promotion {}", intent.promotion_id)))
             }
+            Step::Stand { rivals } => self.stand(rivals, deadline),
             Step::Promote { within } => {
+                let stands = std::mem::take(&mut self.stands);
                 let session = self.server()?.session(deadline)?;
+                if stands && !candidacy::stands(session, deadline)? {
+                    return Err(Error::new(Kind::TryAgain, "the session that stood for promotion is lost")
+                        .hint("run it again"));
+                }
                 let promoted = promote::promote(session, deadline.within(*within), &mut |_| {})?;
                 let detail =
                     format!("timeline {}, {:.1} ms", promoted.timeline, promoted.took.as_secs_f64() * 1000.0);
                 let changed = promoted.changed;
                 self.promoted = Some(promoted);
+                if stands {
+                    // It is the primary: that is what others see from here on.
+                    candidacy::withdraw(self.server()?.session(deadline)?, deadline)?;
+                }
                 Ok(if changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
             }
             Step::RecordEpoch(intent) => self.record_epoch(intent, deadline),
@@ -319,6 +340,14 @@ impl World {
         Ok(Applied::changed("until the promotion is over"))
     }
 
+    fn stand(&mut self, names: &[String], deadline: Deadline) -> Result<Applied> {
+        let rivals: Vec<Rival> =
+            self.rivals.iter().filter(|rival| names.contains(&rival.peer.name)).cloned().collect();
+        let said = candidacy::stand(self.server()?.session(deadline)?, &rivals, deadline)?;
+        self.stands = true;
+        Ok(Applied::unchanged(said))
+    }
+
     /// Carries out a step that asks the voters or is about them.
     fn elect(&mut self, step: &Step, deadline: Deadline) -> Result<Applied> {
         let Some(mut election) = self.election.take() else {
@@ -368,6 +397,12 @@ impl World {
 
     /// Gives up a candidacy whose intent isn't written; says what came of it.
     fn give_up(&mut self) -> Option<String> {
+        if std::mem::take(&mut self.stands) {
+            let deadline = Deadline::after(CONNECT_WITHIN);
+            let session = self.server().ok().and_then(|server| server.session(deadline).ok());
+            // A session that is lost has given the lock back by itself.
+            session.map_or(Ok(()), |session| candidacy::withdraw(session, deadline)).unwrap_or_default();
+        }
         let mut election = self.election.take()?;
         let deadline = Deadline::after(CONNECT_WITHIN);
         let session = self.server().ok().and_then(|server| server.session(deadline).ok());

@@ -90,6 +90,8 @@ pub struct Promotion {
     pub slots: Vec<String>,
     /// The votes, where a promotion needs them; `None`: replication is asynchronous.
     pub votes: Option<Votes>,
+    /// Other standbys that could be promoted at the same time, where nobody votes.
+    pub rivals: Vec<String>,
 }
 
 /// What an election by votes is planned from.
@@ -290,6 +292,8 @@ fn promotion_steps(plan: &mut Plan, facts: &Promotion) {
             }
             plan.needed(Step::CatchUp { within: votes.catch_up_within });
             plan.needed(Step::SetNames { first: None });
+        } else if !facts.rivals.is_empty() {
+            plan.needed(Step::Stand { rivals: facts.rivals.clone() });
         }
         plan.step(
             Step::RecordIntent(facts.intent.clone()),
@@ -401,7 +405,16 @@ mod tests {
             protected: false,
             slots: vec!["node1".to_owned()],
             votes: None,
+            rivals: Vec::new(),
         }
+    }
+
+    #[test]
+    fn a_rival_is_looked_at_before_anything_is_written() {
+        let facts = Promotion { rivals: vec!["node1".to_owned()], ..promotion() };
+        assert_eq!(names(&promote(&facts)).get(..3).unwrap(), ["stand", "record-intent", "promote"]);
+        let promoted = Promotion { in_recovery: false, ..facts };
+        assert!(!names(&promote(&promoted)).contains(&"stand"));
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub enum Step {
         /// The interface.
         interface: String,
     },
+    /// Says that this standby is about to be promoted, and makes sure that none of these is: nobody votes.
+    Stand {
+        /// The other standbys.
+        rivals: Vec<String>,
+    },
     /// Promises the term here and stops receiving: the candidate freezes itself before it asks anyone.
     Freeze(Ask),
     /// Asks the other voters to promise the term and to detach from the old primary, until that is enough.
@@ -196,6 +201,7 @@ impl Step {
             Self::AddAddress { .. } => "add-address",
             Self::Announce { .. } => "announce",
             Self::RemoveAddress { .. } => "remove-address",
+            Self::Stand { .. } => "stand",
             Self::Freeze(_) => "freeze",
             Self::CollectVotes { .. } => "collect-votes",
             Self::OutlastLease { .. } => "outlast-lease",
@@ -261,6 +267,9 @@ impl fmt::Display for Step {
                 write!(f, "announce {} on {interface} by {how}", vip.address())
             }
             Self::RemoveAddress { vip, interface } => write!(f, "remove {vip} from {interface}"),
+            Self::Stand { rivals } => {
+                write!(f, "make sure that {} isn't being promoted at this moment", rivals.join(", "))
+            }
             Self::Freeze(ask) => {
                 write!(f, "promise term {} to {} here, and stop receiving", ask.term, ask.holder)
             }

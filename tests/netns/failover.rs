@@ -196,3 +196,50 @@ fn a_checkpoint_that_takes_longer_than_the_lease_does_not_cost_the_new_primary_i
     stage.assert_primary("node2", 2, 2);
     stage.assert_all_kept(&writer.finish(), "node2");
 }
+
+#[test]
+fn of_two_asynchronous_standbys_that_could_both_be_promoted_one_is() {
+    let stage = Stage::with("async-three", |options| {
+        options.more = 1;
+        "hold".clone_into(&mut options.availability);
+    });
+    stage.until("both standbys to stream", || {
+        ["node2", "node3"]
+            .into_iter()
+            .all(|node| stage.host("node1").streams_to(node).unwrap_or(false))
+            .then_some(())
+    });
+    let writer = stage.writer();
+    let fault = stage.host("node1").kill_postmaster().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.until_serving("node2");
+    assert!(stage.host("node3").in_recovery().unwrap(), "two standbys were promoted");
+    let events = stage.events_since("node3", fault);
+    assert_none(&events, &["step-started:promote"]);
+    writer.finish();
+}
+
+#[test]
+fn of_two_standbys_that_boot_at_the_same_time_one_is_promoted() {
+    let stage = Stage::with("async-boot", |options| "hold".clone_into(&mut options.availability));
+    let writer = stage.writer();
+    stage.until("rows", || writer.look(|ledger| ledger.acknowledged.len() > 20).then_some(()));
+    writer.finish();
+    let nodes = ["node1", "node2"].map(|name| stage.host(name));
+    for node in nodes {
+        node.power_off().unwrap();
+    }
+    for node in nodes {
+        node.power_on(true).unwrap();
+    }
+    for node in nodes {
+        node.start_daemon().unwrap();
+    }
+    let primaries = || nodes.iter().filter(|node| !node.in_recovery().unwrap_or(true)).count();
+    stage.until("a primary", || (primaries() > 0).then_some(()));
+    stage.until("one that serves", || {
+        let serves = |name: &&str| stage.host(name).status().is_ok_and(|status| status["phase"] == "serving");
+        ["node1", "node2"].iter().find(|name| serves(name)).map(drop)
+    });
+    assert_eq!(primaries(), 1, "two standbys were promoted");
+}

@@ -330,7 +330,8 @@ fn modes(page: &mut super::roff::Page) {
              (guard.fence) is one. The gateway (guard.gateway) is a weak one: a primary that neither it nor another node \
              answers stops itself, within a bound that the standby waits for; a network that parts between two nodes that \
              the gateway answers both leaves two primaries. With availability = \"prefer\" silence is enough, and the log \
-             says how much may be lost.",
+             says how much may be lost. Of several standbys that could be promoted one is: each says on its own server that it \
+             stands, by a lock that ends with its session, and looks at the others' servers after that.",
         ),
     ];
     for (name, says) in modes {

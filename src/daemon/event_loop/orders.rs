@@ -25,9 +25,9 @@ impl Loop {
                     drop(database.jobs.send(Job::Warm));
                 }
             }
-            Order::Promote { term, gone } => {
+            Order::Promote { term, gone, rivals } => {
                 self.edges.recorder.in_term(term.0);
-                self.job(Job::Promote { term, gone });
+                self.job(Job::Promote { term, gone, rivals });
             }
             Order::Serve { adopt, term } => self.job(Job::Serve { adopt, term }),
             Order::Reconfigure { term } => self.upkeep(Job::Reconfigure { term }),

@@ -85,7 +85,9 @@ impl Supervisor {
         self.enter(Phase::Promoting);
         let gone = evidence.proofs.into_iter().map(|(node, _)| node).collect();
         self.plan_term = Some(term);
-        self.orders.push_back(Order::Promote { term, gone });
+        let stands = |peer: &&PeerView| matches!(peer.answer, PeerAnswer::Standby(_));
+        let rivals = peers.iter().filter(stands).map(|peer| peer.node.clone()).collect();
+        self.orders.push_back(Order::Promote { term, gone, rivals });
     }
 
     fn judge_primary(&mut self, now: Moment, asked: Moment, peers: &[PeerView], vip: Option<Mac>) {

@@ -176,7 +176,7 @@ fn a_standby_promotes_after_a_farewell_even_where_silence_holds() {
     node.probe(None);
     assert!(!node.promoted(), "not before the router asks");
     node.tell(Input::Ask(Asked::Farewell { from: NODE1.parse().unwrap() }));
-    assert!(node.did(&Order::Promote { term: Term(2), gone: vec!["node1".to_owned()] }));
+    assert!(node.did(&Order::Promote { term: Term(2), gone: vec!["node1".to_owned()], rivals: Vec::new() }));
     node.tell(Input::PlanDone(PlanResult::Done));
     assert!(node.did(&Order::Grant));
     assert!(node.supervisor.holds_vip());
@@ -214,7 +214,7 @@ fn silence_promotes_where_the_operator_prefers_availability() {
     node.tell(Input::Ask(Asked::Silence));
     assert!(!node.promoted(), "the round's time isn't up yet");
     node.pass(26);
-    assert!(node.did(&Order::Promote { term: Term(2), gone: Vec::new() }));
+    assert!(node.did(&Order::Promote { term: Term(2), gone: Vec::new(), rivals: Vec::new() }));
 }
 
 #[test]
@@ -604,7 +604,11 @@ fn a_crash_is_answered_by_a_restart_once_and_a_second_one_by_a_hand_over() {
     node.tell(Input::Local(Local::Standby(Box::new(view(true, 2, "node2")))));
     node.answer(peer(PeerAnswer::Standby(server(2, "node2"))));
     node.probe(None);
-    assert!(node.did(&Order::Promote { term: Term(3), gone: Vec::new() }), "{:?}", node.orders);
+    assert!(
+        node.did(&Order::Promote { term: Term(3), gone: Vec::new(), rivals: vec!["node1".to_owned()] }),
+        "{:?}",
+        node.orders
+    );
     node.tell(Input::PlanDone(PlanResult::Done));
     node.tell(Input::Local(Local::Primary(Box::new(view(false, 3, "node2")))));
     assert_eq!(node.supervisor.phase(), Phase::Serving);

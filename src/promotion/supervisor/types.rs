@@ -229,6 +229,8 @@ pub enum Order {
         term: Term,
         /// Who is known to have stopped.
         gone: Vec<String>,
+        /// Which of the other nodes are standbys: they could be promoted, too.
+        rivals: Vec<String>,
     },
     /// Run the serve plan; `adopt` gives a database without an epoch its first.
     Serve {
