@@ -210,6 +210,7 @@ pub(super) fn instance(
             refresh_burst: instance.garp.refresh_burst,
         },
         grouped: group.is_some(),
+        phase: vrid.get() % 16,
         auth: instance.auth_pass.as_deref().map(password),
         ..RouterConfig::new(vrid, source, listed)
     };

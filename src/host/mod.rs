@@ -4,6 +4,7 @@ pub mod clock;
 pub mod files;
 pub mod handoff;
 pub mod lock;
+pub mod memory;
 pub mod process;
 pub mod sdnotify;
 pub mod signal;

@@ -42,6 +42,11 @@ pub struct Config {
     pub assert_to_losers: bool,
     /// Whether it becomes Active only together with others ([`super::group`]); for free elections.
     pub grouped: bool,
+    /// By how many sixteenths of an interval its second advert comes sooner than that, 0 to 15: routers that became
+    /// Active together, hundreds with one cable, then don't all speak at the same moment for ever. A sooner advert harms
+    /// nobody.
+    #[serde(skip)]
+    pub phase: u8,
     /// The password of version 2.
     #[serde(skip)]
     pub auth: Option<[u8; 8]>,
@@ -67,6 +72,7 @@ impl Config {
             farewells: 1,
             assert_to_losers: true,
             grouped: false,
+            phase: 0,
             auth: None,
         }
     }

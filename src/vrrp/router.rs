@@ -426,7 +426,8 @@ impl Router {
         self.active_since = Some(now);
         // The advert is out before anything else is done: it is what keeps the next Backup from trying.
         self.send(now, self.config.priority);
-        self.timers.set(Timer::Adver, now + self.config.interval.as_duration());
+        let interval = self.config.interval.as_duration();
+        self.timers.set(Timer::Adver, now + interval * (16 - u32::from(self.config.phase % 16)) / 16);
         self.event(Event::Entered { state: State::Active, reason });
         self.announce(Round::First);
         self.arm_again(now);

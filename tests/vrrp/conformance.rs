@@ -225,6 +225,16 @@ fn the_advert_timer_sends_and_does_not_drift() {
 }
 
 #[test]
+fn the_phase_of_a_router_only_brings_its_second_advert_forward() {
+    let mut bench = Bench::active(Config { phase: 4, ..config(2, 100) });
+    let due = bench.router.timer(Timer::Adver).unwrap();
+    assert_eq!(due, bench.now + INTERVAL * 12 / 16);
+    bench.pass(INTERVAL);
+    assert_eq!(bench.adverts().len(), 1);
+    assert_eq!(bench.router.timer(Timer::Adver), Some(due + INTERVAL));
+}
+
+#[test]
 fn a_late_advert_timer_sends_once_and_not_in_a_burst() {
     let mut bench = Bench::active(config(2, 100));
     bench.sleep(ms(290));

@@ -25,6 +25,7 @@ use crate::daemon::track::Sighting;
 use crate::daemon::worker::{Job, Told};
 use crate::error::Result;
 use crate::host::clock;
+use crate::host::memory;
 use crate::host::process::Pidfd;
 use crate::host::sdnotify::SdNotify;
 use crate::net::driver::{Event as Ready, Poller, Signals, Timer, Token, Waker};
@@ -62,6 +63,9 @@ const PACKETS_AT_ONCE: usize = 64;
 const PROBE_WAIT: Duration = Duration::from_millis(20);
 /// How long the gateway's answer is waited for.
 const GATEWAY_WAIT: Duration = Duration::from_millis(150);
+
+/// How long after its start a daemon has nothing more to do that belongs to it: the first election is over, too.
+const SETTLED: Duration = Duration::from_secs(5);
 
 /// What other threads tell the loop.
 #[expect(clippy::large_enum_variant, reason = "few at a time")]
@@ -176,6 +180,7 @@ pub fn run(parts: Parts) -> Result<()> {
         leaving: false,
         told_status: String::new(),
         watchdog: None,
+        settles: None,
     };
     daemon.start()?;
     let result = daemon.turn();
@@ -230,6 +235,8 @@ struct Loop {
     leaving: bool,
     told_status: String,
     watchdog: Option<Moment>,
+    /// When what only the start needed is given back.
+    settles: Option<Moment>,
 }
 
 impl Loop {
@@ -258,6 +265,7 @@ impl Loop {
         // Nobody to tell is fine: the notification is a courtesy to systemd.
         drop(self.notify.ready("starting"));
         self.watchdog = self.notify.watchdog_interval().map(|interval| now + interval);
+        self.settles = (!self.settings.daemon.lock_memory).then_some(now + SETTLED);
         Ok(())
     }
 
@@ -283,6 +291,9 @@ impl Loop {
                 self.tell(clock::now(), Input::Timer);
             }
             self.publish();
+            if self.settles.take_if(|at| *at <= now).is_some() {
+                memory::settle();
+            }
         }
         self.finish();
         Ok(())
@@ -291,7 +302,7 @@ impl Loop {
     fn arm(&self) -> Result<()> {
         let routers = self.due.first().map(|(at, _)| *at);
         let supervisor = self.supervisor.as_ref().and_then(Supervisor::timer);
-        self.timer.arm([routers, supervisor, self.watchdog].into_iter().flatten().min())
+        self.timer.arm([routers, supervisor, self.watchdog, self.settles].into_iter().flatten().min())
     }
 
     // --- the virtual routers ------------------------------------------------------------------------------

@@ -100,6 +100,18 @@ impl Busy {
         let one = || Command::new("sh").args(["-c", "while :; do :; done"]).spawn().unwrap();
         Self((0..count).map(|_| one()).collect())
     }
+
+    /// Two processes that add and remove interfaces without end, each in a namespace of its own: the kernel's lock on
+    /// the network configuration is hardly ever free.
+    pub(super) fn with_interfaces(cable: &Cable) -> Self {
+        let work = "while :; do ip link add r0 type veth peer r1; ip link set r0 up; ip link del r0; done";
+        let one = |end| {
+            let mut command = Command::new("sh");
+            command.args(["-c", work]).stdout(Stdio::null()).stderr(Stdio::null());
+            cable.inside(end, || command.spawn().unwrap())
+        };
+        Self(vec![one(0), one(1)])
+    }
 }
 
 impl Drop for Busy {

@@ -4,6 +4,7 @@ use super::bed::Cable;
 use crate::BINARY;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
@@ -128,6 +129,39 @@ impl Running {
             .filter_map(|text| text.split(' ').next()?.parse().ok())
             .map(Duration::from_nanos)
             .sum()
+    }
+
+    /// Returns what the resident memory consists of, in MB.
+    pub(super) fn profile(&self) -> BTreeMap<&'static str, f64> {
+        let directory = format!("/proc/{}", self.worker);
+        let own = std::fs::read_link(format!("{directory}/exe")).unwrap().display().to_string();
+        let text = std::fs::read_to_string(format!("{directory}/smaps")).unwrap();
+        let kinds = [
+            "code of the program",
+            "its constants",
+            "its data, and what the loader wrote",
+            "shared libraries",
+            "heap",
+            "stacks and other memory",
+        ];
+        let mut parts: BTreeMap<_, _> = kinds.iter().map(|kind| (*kind, 0.0)).collect();
+        let mut kind = kinds[0];
+        for line in text.lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["Rss:", kilobytes, _] = words[..] {
+                *parts.get_mut(kind).unwrap() += kilobytes.parse::<f64>().unwrap() * 1024.0 / 1e6;
+            } else if words[0].contains('-') {
+                kind = match words[5..] {
+                    [file] if file == own && words[1] == "r-xp" => kinds[0],
+                    [file] if file == own && words[1] == "r--p" && words[2] == "00000000" => kinds[1],
+                    [file] if file == own => kinds[2],
+                    [file] if file.starts_with('/') => kinds[3],
+                    ["[heap]"] => kinds[4],
+                    _ => kinds[5],
+                };
+            }
+        }
+        parts
     }
 
     /// Returns a line of the process's memory, in MB.
