@@ -3,7 +3,7 @@
 //! `standby.signal` goes first, so that nothing becomes writable: whether this node may lead is asked afterwards.
 
 use super::target::Target;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::clock::Deadline;
 use crate::output::Out;
 use crate::output::report::{Report, StepReport, StepStatus};
@@ -16,6 +16,8 @@ use std::time::Duration;
 
 /// How long the processes of a server that died may take to end by themselves.
 const LEFTOVERS: Duration = Duration::from_millis(200);
+/// How often a start is tried that meets what a killed run has just started.
+const TRIES: u32 = 3;
 
 /// Starts the server of a data directory that no rebuild is in the middle of.
 pub(super) fn only(
@@ -52,11 +54,19 @@ pub(super) fn only(
     } else {
         let done = |changed| if changed { StepStatus::Done } else { StepStatus::Unchanged };
         protect.status = done(data.write_standby_signal()?);
-        if data.postmaster()?.is_none() {
-            // What a killed postmaster leaves behind goes by itself, but not at once.
-            data.stop_for_sure(LEFTOVERS, LEFTOVERS)?;
-        }
-        report.changed = start.start(&data, &bin_dir, deadline)?;
+        let mut tries = TRIES;
+        report.changed = loop {
+            if data.postmaster()?.is_none() {
+                // What a killed postmaster leaves behind goes by itself, but not at once.
+                data.stop_for_sure(LEFTOVERS, LEFTOVERS)?;
+            }
+            tries -= 1;
+            match start.start(&data, &bin_dir, deadline) {
+                // What a killed run has started came up between the look and the start.
+                Err(error) if error.kind() == Kind::Refused && tries > 0 => {}
+                result => break result?,
+            }
+        };
         begin.status = done(report.changed);
         "the server runs as a standby, its data as it is".clone_into(&mut report.msg);
     }
