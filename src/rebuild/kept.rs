@@ -143,11 +143,11 @@ fn copy_segments(
     segments.sort();
     let needed = u64::try_from(segments.len()).unwrap_or(u64::MAX).saturating_mul(size);
     if place.free().is_some_and(|free| free < needed) {
-        return Err(Error::refused("there is no room to keep the log that will be dropped").detail(format!(
-            "{} MB needed beside {}",
-            needed >> 20,
-            place.data().display()
-        )));
+        return Err(Error::refused("there is no room to keep the log that will be dropped")
+            .detail(format!("{} MB needed beside {}", needed >> 20, place.data().display()))
+            .hint(
+                "make room there; what earlier rebuilds have kept: pgbaton pg rebuild-standby --list-kept",
+            ));
     }
     let wal = folder.join("wal");
     place.make(&wal)?;

@@ -114,7 +114,7 @@ impl Check {
             }
             _ => {}
         }
-        let gateway_timeout = self.gateway_timeout(raw.gateway_timeout, raw.gateway.is_some());
+        let gateway_timeout = self.gateway_timeout(raw.gateway_timeout);
         GuardSettings {
             gateway: self.gateway(raw.gateway),
             gateway_timeout: gateway_timeout.unwrap_or(defaults.gateway_timeout),
@@ -163,13 +163,10 @@ impl Check {
         parsed
     }
 
-    fn gateway_timeout(&mut self, value: Value<String>, used: bool) -> Option<Duration> {
+    fn gateway_timeout(&mut self, value: Value<String>) -> Option<Duration> {
         let span = value.as_ref().map(Spanned::span)?;
         let timeout = self.above_zero("gateway_timeout", value)?;
-        if !used {
-            let unused = Problem::at(span, "gateway_timeout is never looked at");
-            self.problems.add(unused.hint("write gateway = too, or leave it out"));
-        } else if timeout < SHORTEST_GATEWAY_TIMEOUT {
+        if timeout < SHORTEST_GATEWAY_TIMEOUT {
             let problem = Problem::at(span, format!("{} ms leave no time to stop", timeout.as_millis()));
             let shortest = SHORTEST_GATEWAY_TIMEOUT.as_secs();
             self.problems.add(problem.hint(format!("gateway_timeout = \"{shortest}s\" or longer")));

@@ -118,7 +118,7 @@ const SLACK: Duration = Duration::from_secs(6);
 /// A host's disk.
 const DISK: u64 = 1536 << 20;
 /// Little log, so that many runs fit on it, and many copies.
-const SERVER: &str = "max_wal_size = '96MB'\nmin_wal_size = '32MB'\nwal_keep_size = '64MB'\n";
+const SERVER: &str = "max_wal_size = '96MB'\nmin_wal_size = '32MB'\nwal_keep_size = '16MB'\n";
 
 impl Options {
     /// Returns the usual campaign of a mode.
