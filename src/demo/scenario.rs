@@ -133,6 +133,15 @@ fn play(fault: Fault, lab: &Lab, observer: &dyn Observer) -> Result<Played> {
             Writer::start(&old.namespace, "local", SocketAddr::from((old.address, 5432)), Manner::Stubborn)
         })
         .transpose()?;
+    // Without them the fault would meet a cluster that nobody would call one.
+    for standby in lab.members().filter(|host| host.name != old.name) {
+        let streams = || Ok(old.streams_to(&standby.name).unwrap_or(false).then_some(()));
+        lab.patience().until(
+            &format!("{} to stream from {}", standby.name, old.name),
+            WARM_LIMIT,
+            streams,
+        )?;
+    }
     lab.patience().until("the client to write", WARM_LIMIT, || {
         let warm = writer.look(|ledger| ledger.acknowledged.len() >= WARM);
         Ok((warm && now().since(writing_since) >= STEADY).then_some(()))

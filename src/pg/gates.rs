@@ -335,7 +335,7 @@ pub fn evaluate(
         Gate::LastContact => standing::last_contact(local, policy),
         Gate::MostComplete => most_complete(local, peers, policy),
         Gate::PeerPrimary => peer_primary(local, peers),
-        Gate::NewerEpoch => newer_epoch(local, peers),
+        Gate::NewerEpoch => newer_epoch(local, peers, policy),
         Gate::VipFree => vip_free(evidence),
         Gate::ProofOfDeath => proof_of_death(local, peers, policy, evidence),
         Gate::TimelineUnique => timeline_unique(peers, evidence),
@@ -547,8 +547,14 @@ fn peer_primary(local: &LocalView, peers: &[PeerView]) -> Said {
     }
 }
 
-fn newer_epoch(local: &LocalView, peers: &[PeerView]) -> Said {
-    for (node, _, server) in servers(local, peers) {
+fn newer_epoch(local: &LocalView, peers: &[PeerView], policy: &Policy) -> Said {
+    let mut fetched = None;
+    for (node, primary, server) in servers(local, peers) {
+        // The votes judge who has the newest data; a candidate that only lacks the end of the log fetches it (rule 5).
+        if policy.votes && !primary && server.term > local.term && server.timeline >= local.timeline {
+            fetched = Some(node);
+            continue;
+        }
         if server.term > local.term {
             return Said::refuse(format!(
                 "the data of node \"{node}\" is of term {}, this server's of {}",
@@ -566,7 +572,12 @@ fn newer_epoch(local: &LocalView, peers: &[PeerView]) -> Said {
             .hint("was another server promoted without pgbaton?");
         }
     }
-    Said::pass("no peer that answers has seen a newer term or timeline")
+    match fetched {
+        Some(node) => {
+            Said::pass(format!("standby \"{node}\" has the row of a newer term: it is fetched first"))
+        }
+        None => Said::pass("no peer that answers has seen a newer term or timeline"),
+    }
 }
 
 fn vip_free(evidence: &Evidence) -> Said {

@@ -198,6 +198,16 @@ fn a_newer_term_or_timeline_anywhere_refuses() {
         }
     }
     let fresh = LocalView { term: None, ..local() };
+    // By votes the row is fetched, if it is the end of the same log.
+    let by_votes = Policy { votes: true, ..policy(Availability::Hold) };
+    let newer = |timeline| PeerServer { term: Some(Term(6)), timeline: Timeline::new(timeline), ..server() };
+    let judged = |answer| {
+        let verdicts = evaluate(&local(), &peer(answer), &by_votes, &evidence());
+        of(Gate::NewerEpoch, &verdicts).verdict
+    };
+    assert_eq!(judged(PeerAnswer::Standby(newer(9))), Verdict::Pass);
+    assert_eq!(judged(PeerAnswer::Standby(newer(1))), Verdict::Refuse);
+    assert_eq!(judged(PeerAnswer::Primary(newer(9))), Verdict::Refuse);
     assert_eq!(hold(Gate::NewerEpoch, &fresh, &peer(PeerAnswer::Standby(server()))), Verdict::Refuse);
     // A dead branch: a higher timeline number of an older term.
     let branch = PeerServer { term: Some(Term(4)), timeline: Timeline::new(9), ..server() };

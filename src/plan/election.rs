@@ -22,6 +22,8 @@ type Answers = std::sync::mpsc::Receiver<(String, std::result::Result<Vote, NoVo
 
 /// How long the others are told that a candidacy is given up, and then this node's own register.
 const GIVE_UP_WITHIN: Duration = Duration::from_secs(1);
+/// How long fetching the row of a newer term may take.
+const NEWER_TERM_WITHIN: Duration = Duration::from_secs(5);
 /// How often an old primary is looked at whose lease is waited out.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -279,7 +281,17 @@ impl Election {
             return Err(Error::failed(format!("{} has more of the log and isn't known", enough.best)));
         };
         let (host, port) = peer.place();
-        let within = deadline.within(self.voters.catch_up_within);
+        // A log that has diverged never gets the row of a newer term, and the others wait meanwhile.
+        let term = |node: &str| {
+            let of = |vote: &&Vote| vote.voter == node;
+            self.votes.iter().find(of).and_then(|vote| vote.data.as_ref()).map(|data| data.epoch)
+        };
+        let most = if term(&enough.best) > term(&self.voters.node) {
+            NEWER_TERM_WITHIN.min(self.voters.catch_up_within)
+        } else {
+            self.voters.catch_up_within
+        };
+        let within = deadline.within(most);
         let frozen = vote::catch_up(session, &host, port, enough.end, within).map_err(|error| {
             Error::new(Kind::TryAgain, format!("can't fetch what {} has more of the log", enough.best))
                 .detail(error)

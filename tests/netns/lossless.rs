@@ -418,6 +418,24 @@ fn a_standby_that_follows_another_standby_is_led_to_the_primary() {
     until_streams_one(&stage, "node1", "spare");
 }
 
+#[test]
+fn a_candidate_that_never_heard_of_the_newest_term_fetches_it_from_the_spare() {
+    let stage = stage("sync-behind");
+    let (node1, node2) = (stage.host("node1"), stage.host("node2"));
+    let writer = stage.writer();
+    // While node2 is away the primary crashes, and comes back by the spare's vote: in a term that node2 knows nothing of.
+    node2.cut().unwrap();
+    let crash = node1.kill_postmaster().unwrap();
+    stage.until_commits(&writer, "node1", crash);
+    until_streams_one(&stage, "node1", "spare");
+    assert_eq!(stage.ask("node1", "SELECT max(term) FROM pgbaton.epoch"), "2");
+    let fault = node1.power_off().unwrap();
+    node2.heal().unwrap();
+    stage.until_commits(&writer, "node2", fault);
+    stage.until_serving("node2");
+    assert_eq!(stage.verify(&writer.finish(), "node2").lost, 0);
+}
+
 /// A lab of two nodes and a witness that is only reached over SSH.
 fn witnessed_over_ssh(name: &str) -> (Stage, Sshd) {
     let stage = Stage::with(name, |options| {
