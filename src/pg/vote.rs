@@ -14,9 +14,10 @@ use super::lsn::Lsn;
 use super::register::{self, LOCK, SETTING};
 use super::sql::{ident, literal};
 use crate::error::{Error, Kind};
-use crate::host::clock::{Deadline, pause};
+use crate::host::clock::{Deadline, now, pause};
 use crate::promotion::rules::{Ask, Configuration, Frozen, Refusal, Register, Standing, Vote};
 use crate::rebuild::conf::ConnInfo;
+use crate::units::Moment;
 use std::time::Duration;
 
 /// How often a detaching standby is looked at.
@@ -148,20 +149,31 @@ fn engage_by(
 }
 
 /// Waits until a detached standby's receiver is gone and everything it received is replayed; returns what it holds.
+///
+/// What was received may end within a record: the sender cuts long stretches at the end of a page. Replay never gets there,
+/// and isn't waited for once it has looked again and again, and waits ([`Stuck`]; to see that takes `pg_monitor`).
 pub fn frozen(session: &mut Session, deadline: Deadline) -> Result<Frozen, ConnError> {
     // The receiver's own function shows its process id to every role, the view hides nothing more of it. Replay may
     // stand behind: the epoch of what isn't replayed can't be read.
     const SQL: &str = "SELECT (SELECT pid FROM pg_stat_get_wal_receiver()) IS NULL, \
         greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), \
-        coalesce(pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(), true)";
+        coalesce(pg_last_wal_replay_lsn() >= pg_last_wal_receive_lsn(), true), pg_last_wal_replay_lsn(), \
+        pg_wal_lsn_diff(pg_last_wal_receive_lsn(), '0/0') % current_setting('wal_block_size')::int4 = 0, \
+        (SELECT coalesce(wait_event, '') = 'RecoveryRetrieveRetryInterval' FROM pg_stat_activity WHERE backend_type = 'startup')";
     // Gone once may be the moment between two receivers; gone twice, with the same end, is gone.
     let mut before: Option<Lsn> = None;
+    let mut stuck = Stuck::default();
     loop {
         let rows = session.query(SQL, deadline)?;
         let row = rows.first();
         let is = |column| row.is_some_and(|row| row.is_true(column));
-        let end: Lsn = row.and_then(|row| row.get(1)).and_then(|text| text.parse().ok()).unwrap_or_default();
-        let still = is(0) && is(2);
+        let lsn = |column| row.and_then(|row| row.get(column)).and_then(|text| text.parse().ok());
+        let end: Lsn = lsn(1).unwrap_or_default();
+        let cut = is(0) && !is(2) && is(4);
+        if stuck.look(cut.then(|| lsn(3).unwrap_or_default()), is(5), now()) {
+            super::setting::reload(session, deadline)?;
+        }
+        let still = is(0) && (is(2) || (is(5) && stuck.is_certain(now())));
         if still && before == Some(end) {
             let epoch = super::facts::newest_epoch(session, deadline)?;
             return Ok(Frozen {
@@ -175,6 +187,43 @@ pub fn frozen(session: &mut Session, deadline: Deadline) -> Result<Frozen, ConnE
             return Err(ConnError::Timeout("the standby, which is still receiving or replaying".to_owned()));
         }
         pause(POLL);
+    }
+}
+
+/// Replay that stands still before the end of what was received, which is the end of a page.
+///
+/// The startup process may have something to read and not have run yet. It is woken again and again, and each time it
+/// reads all that is there before it waits.
+#[derive(Debug, Default)]
+struct Stuck {
+    /// Where it stands, since when, when it was woken last and how often.
+    at: Option<(Lsn, Moment, Moment, u32)>,
+}
+
+impl Stuck {
+    /// How often the startup process is woken.
+    const WAKE: Duration = Duration::from_millis(20);
+    /// How often it must have been woken in vain, and for how long it must have stood.
+    const TIMES: u32 = 4;
+    const STOOD: Duration = Duration::from_millis(100);
+
+    /// Takes a look: where replay stands, if it stands before the end of a page, and whether the startup process waits.
+    /// Returns whether to wake it; only one that waits is woken, and counted.
+    fn look(&mut self, at: Option<Lsn>, waits: bool, now: Moment) -> bool {
+        let known = self.at.filter(|(known, ..)| Some(*known) == at);
+        let wake = waits && known.is_none_or(|(_, _, woken, _)| now.since(woken) >= Self::WAKE);
+        self.at = match (at, known) {
+            (None, _) => None,
+            (Some(at), None) => Some((at, now, now, u32::from(wake))),
+            (Some(_), Some((at, since, _, times))) if wake => Some((at, since, now, times + 1)),
+            (Some(_), Some(known)) => Some(known),
+        };
+        wake && self.at.is_some()
+    }
+
+    /// Returns whether what follows can't be a whole record.
+    fn is_certain(&self, now: Moment) -> bool {
+        self.at.is_some_and(|(_, since, _, times)| times >= Self::TIMES && now.since(since) >= Self::STOOD)
     }
 }
 
@@ -461,6 +510,26 @@ impl From<NoVote> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn replay_that_stands_still_is_believed_only_after_it_was_woken_in_vain() {
+        let ms = |ms: u64| Moment::from_nanos(ms * 1_000_000);
+        let mut stuck = Stuck::default();
+        assert!(stuck.look(Some(Lsn(5)), true, ms(0)) && !stuck.look(Some(Lsn(5)), true, ms(10)));
+        for at in [20, 40, 60] {
+            assert!(stuck.look(Some(Lsn(5)), true, ms(at)) && !stuck.is_certain(ms(at)));
+            // It looks for more.
+            assert!(!stuck.look(Some(Lsn(5)), false, ms(at + 1)));
+        }
+        assert!(stuck.is_certain(ms(100)));
+        // It goes on: everything counts anew. One that is at work all the time is never woken, and never believed.
+        assert!(stuck.look(Some(Lsn(6)), true, ms(101)) && !stuck.is_certain(ms(500)));
+        assert!(!stuck.look(None, true, ms(600)) && !stuck.is_certain(ms(9000)));
+        for at in 0..100 {
+            assert!(!stuck.look(Some(Lsn(7)), false, ms(10_000 + 50 * at)));
+        }
+        assert!(!stuck.is_certain(ms(20_000)));
+    }
 
     #[test]
     fn a_password_never_gets_into_the_register() {

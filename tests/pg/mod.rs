@@ -3,6 +3,7 @@
 mod facts;
 pub(crate) mod fence;
 pub(crate) mod fetch_history;
+mod frozen;
 mod least_rights;
 mod peers;
 pub(crate) mod promote;
