@@ -39,7 +39,7 @@ the campaign: faults on a real cluster in network namespaces, and a judge (as ro
   --minutes N      no new run after this time
   --keep-going     go on, with a new cluster, after a run that went wrong
   --logs DIR       where the logs of such a run are kept
-  --table          what each mode loses to each fault, and why (--runs: how often each)
+  --table          what each mode, or that of --mode, loses to each fault, and why (--runs: how often each)
 ";
 
 struct Line {
@@ -113,7 +113,8 @@ fn main() -> ExitCode {
         }
     };
     if line.table {
-        table::print(&line.options, line.runs, line.first);
+        let only = words.iter().any(|word| word == "--mode").then_some(line.options.mode);
+        table::print(&line.options, only, line.runs, line.first);
         return ExitCode::SUCCESS;
     }
     if campaign(&line, &words) { ExitCode::SUCCESS } else { ExitCode::FAILURE }

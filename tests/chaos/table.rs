@@ -25,12 +25,12 @@ const ROWS: [(Kind, &str); 10] = [
 ];
 
 /// Plays each fault so often in each mode and prints one row for each.
-pub(crate) fn print(options: &Options, runs: u64, first: u64) {
+pub(crate) fn print(options: &Options, only: Option<Mode>, runs: u64, first: u64) {
     println!(
         "what each mode loses when this befalls the primary ({runs} runs each, {} ms adverts)",
         options.advert.as_millis()
     );
-    for (mode, name) in MODES {
+    for (mode, name) in MODES.into_iter().filter(|(mode, _)| only.is_none_or(|only| only == *mode)) {
         println!("\n{name}");
         println!(
             "  {:<16} {:>9} {:>6} {:>13} {:>12} {:>10} {:>8}",
