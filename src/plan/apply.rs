@@ -227,6 +227,7 @@ impl World {
             }
             Step::Stand { rivals } => self.stand(rivals, deadline),
             Step::Promote { within } => {
+                // Once the promotion is asked for, this node stands whatever comes back: it may become the primary yet.
                 let stands = std::mem::take(&mut self.stands);
                 let session = self.server()?.session(deadline)?;
                 if stands && !candidacy::stands(session, deadline)? {
@@ -239,8 +240,9 @@ impl World {
                 let changed = promoted.changed;
                 self.promoted = Some(promoted);
                 if stands {
-                    // It is the primary: that is what others see from here on.
-                    candidacy::withdraw(self.server()?.session(deadline)?, deadline)?;
+                    // It is the primary: that is what others see from here on, and nothing depends on this.
+                    let session = self.server()?.session(deadline)?;
+                    candidacy::withdraw(session, deadline).unwrap_or_default();
                 }
                 Ok(if changed { Applied::changed(detail) } else { Applied::unchanged(detail) })
             }

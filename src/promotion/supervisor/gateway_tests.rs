@@ -54,12 +54,16 @@ fn promoted_after(answered: bool, heard: impl Fn() -> PeerView) -> Option<Durati
     let mut node = Node2::standby_with(Availability::Hold, with_gateway);
     node.tell(Input::Suspect);
     let silent_since = node.now;
+    gateway(&mut node, answered);
     node.pass(200);
     node.tell(Input::Ask(Asked::Silence));
     for _ in 0..300 {
         gateway(&mut node, answered);
         node.answer(heard());
         node.probe(None);
+        // A question that was asked with the first suspicion counts: no refusal blames this node's own cable.
+        let blamed = |order: &Order| matches!(order, Order::Note(event) if event.text.contains("doesn't answer here either"));
+        assert!(!answered || !node.orders.iter().any(blamed), "{:?}", node.orders);
         if node.promoted() {
             return Some(node.now.since(silent_since));
         }

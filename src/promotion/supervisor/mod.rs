@@ -483,7 +483,7 @@ impl Supervisor {
             answers: Vec::new(),
             vip: if link { LinkAnswer::Asking } else { LinkAnswer::Nobody },
         });
-        if purpose == Purpose::Promote && self.config.gateway.is_some() {
+        if matches!(purpose, Purpose::Early | Purpose::Promote) && self.config.gateway.is_some() {
             self.orders.push_back(Order::AskGateway);
         }
         self.orders.push_back(Order::Ask { round: self.rounds, until, link });
