@@ -2,8 +2,8 @@
 //!
 //! Everything is printed as stage times, or as a ratio to a floor or a peer that is measured in the same run;
 //! nothing is asserted. `cargo bench -- --rounds 10` takes more rounds, `--seconds 10` shorter windows, and `failover`,
-//! `engine`, `verbs` or `process` one part, `engine memory costs` some rows of it; `--megabytes 2000` is how much data a
-//! rebuild copies.
+//! `engine`, `verbs` or `process` one part, `engine memory costs` or `failover freeze` some rows of it;
+//! `--megabytes 2000` is how much data a rebuild copies.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -30,6 +30,7 @@ mod golden {
     }
 }
 
+use clap::ValueEnum as _;
 use pgbaton::cli::Fault;
 use pgbaton::demo::lab::{Lab, LabOptions};
 use pgbaton::demo::namespace::{Namespace, ip_batch};
@@ -69,7 +70,7 @@ fn main() {
         engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"), &words);
     }
     if wanted("failover") {
-        failovers(rounds);
+        failovers(rounds, &words);
     }
     if wanted("keepalived") {
         keepalived::outages(rounds);
@@ -257,11 +258,19 @@ const CASES: &[(Mode, Fault, u64, &str)] = &[
 ];
 
 /// The outages that a client of the virtual IP sees, and where the time goes.
-fn failovers(rounds: usize) {
+fn failovers(rounds: usize, words: &[String]) {
+    let named: Vec<Fault> = Fault::value_variants()
+        .iter()
+        .copied()
+        .filter(|fault| words.iter().any(|word| word == fault.name()))
+        .collect();
     println!("\nfailovers: write outage of a client (milliseconds: min / median / p95 / max of {rounds})");
     let mut ours = Vec::new();
     let mut shown = None;
     for (mode, fault, advert, budget) in CASES.iter().copied() {
+        if !named.is_empty() && !named.contains(&fault) {
+            continue;
+        }
         if shown.replace(mode) != Some(mode) {
             println!("\n  == {}", mode.describe());
         }

@@ -68,12 +68,14 @@ fn list(numbers: impl Iterator<Item = u64>) -> String {
 fn round(fault: Fault, advert: Duration) -> Round {
     let options = LabOptions { daemons: false, ..lab_options("peer", advert) };
     let lab = Lab::create(options, Arc::new(Patience::endless()), &|_| {}).expect("the lab is built");
-    let nodes: Vec<Child> =
-        lab.hosts.iter().zip([200_u8, 190]).map(|(host, priority)| start(&lab, host, priority)).collect();
     let (old, new) = (&lab.hosts[0], &lab.hosts[1]);
+    // One after the other: whoever's check succeeds first takes the address, and `nopreempt` lets it keep it.
+    let first = start(&lab, old, 200);
     until(&lab, "keepalived to give node1 the address", || {
         lab.holders().is_ok_and(|holders| holders == ["node1"])
     });
+    let nodes = [first, start(&lab, new, 190)];
+    until(&lab, "keepalived on node2 to stand by", || says(new, "Entering BACKUP STATE"));
     let writer = Writer::start(&lab.client, "client", lab.vip(), Manner::Eager).expect("a client");
     let own = std::net::SocketAddr::from((old.address, 5432));
     let local = Writer::start(&old.namespace, "local", own, Manner::Stubborn).expect("a client");
@@ -111,6 +113,11 @@ fn round(fault: Fault, advert: Duration) -> Round {
 
 fn until(lab: &Lab, what: &str, look: impl Fn() -> bool) {
     lab.patience().until(what, LIMIT, || Ok(look().then_some(()))).expect("it comes");
+}
+
+/// Whether a host's keepalived has logged this.
+fn says(host: &Host, what: &str) -> bool {
+    std::fs::read_to_string(host.directory.join("keepalived.log")).is_ok_and(|log| log.contains(what))
 }
 
 /// Starts keepalived on a host, as its manual would have it for a database.
