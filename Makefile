@@ -11,7 +11,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get
 BUILD_PACKAGES := gcc libc6-dev libssl-dev pkg-config zlib1g-dev
 DEMO_PACKAGES := postgresql iproute2
 TEST_PACKAGES := $(DEMO_PACKAGES) python3-pip mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish \
-  systemd prometheus ansible-core python3
+  systemd prometheus ansible-core python3 man-db rpm
 PACKAGE_PACKAGES := dpkg-dev lintian debootstrap rpm
 
 # A server that starts on port 5432 because of a demo would be a surprise: Debian's default cluster isn't made.
@@ -109,6 +109,8 @@ install: build ## install the binary, man pages and completions under PREFIX
 
 # What the packages hold that isn't in the source tree.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+DEB := pgbaton_$(VERSION)
+RPM := pgbaton-$(VERSION)
 target/package: build
 	mkdir -p $@
 	$(BIN) generate config > $@/pgbaton.toml
@@ -120,17 +122,28 @@ deb: target/package ## a package for Debian and its like; lintian must find no e
 	$(call install,$(PACKAGE_PACKAGES))
 	command -v cargo-deb >/dev/null || $(CARGO) install --locked cargo-deb
 	$(CARGO) deb --no-build --no-strip --output target/package/
-	lintian --fail-on error --tag-display-limit 0 target/package/pgbaton_*.deb
+	lintian --fail-on error --tag-display-limit 0 target/package/$(DEB)-1_*.deb
 
 rpm: target/package ## a package for Red Hat and its like
 	$(call install,$(PACKAGE_PACKAGES))
 	command -v cargo-generate-rpm >/dev/null || $(CARGO) install --locked cargo-generate-rpm
 	$(CARGO) generate-rpm --output target/package/
-	rpm -qlp target/package/pgbaton-*.rpm
+	rpm -qlp target/package/$(RPM)-1.*.rpm
 
-package-test: deb ## install, use and remove the package in a clean root, and run its units by a real systemd (as root)
-	tests/packages.sh target/package/pgbaton_*.deb
-	tests/systemd.sh target/package/pgbaton_*.deb
+# Clean roots for the packages, made once; `make clean` removes them too.
+target/roots/plain:
+	tests/clean-root $@ libssl3,man-db,rpm,zsh,fish
+target/roots/systemd:
+	tests/clean-root $@ libssl3,man-db,rpm,systemd,systemd-sysv,dbus,libpam-systemd,polkitd,iproute2,postgresql
+
+package-test: deb rpm target/roots/plain target/roots/systemd ## install, use, upgrade and remove both packages in a clean root, and run their units by a real systemd (as root)
+	mkdir -p target/package/next
+	$(CARGO) deb --no-build --no-strip --deb-revision 2 --output target/package/next/
+	$(CARGO) generate-rpm --set-metadata 'release = "2"' --output target/package/next/
+	BASE=target/roots/plain tests/packages.sh target/package/$(DEB)-1_*.deb target/package/next/$(DEB)-2_*.deb
+	BASE=target/roots/plain tests/packages.sh target/package/$(RPM)-1.*.rpm target/package/next/$(RPM)-2.*.rpm
+	BASE=target/roots/systemd tests/systemd.sh target/package/$(DEB)-1_*.deb target/package/next/$(DEB)-2_*.deb
+	BASE=target/roots/systemd tests/systemd.sh target/package/$(RPM)-1.*.rpm target/package/next/$(RPM)-2.*.rpm
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -5,7 +5,7 @@ use crate::golden::source;
 use crate::support::pgbaton;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 struct Folder(PathBuf);
 
@@ -116,6 +116,74 @@ fn every_file_that_the_packages_name_exists_and_both_packages_have_the_same() {
         });
         assert!(found, "{asset}");
     }
+}
+
+/// The program that makes the .rpm: the one that is installed, or one under `target/`.
+fn cargo_generate_rpm() -> PathBuf {
+    let tools = source("target/tools");
+    let program = tools.join("bin/cargo-generate-rpm");
+    let installed = Command::new("cargo-generate-rpm").arg("--version").output();
+    if installed.is_ok_and(|output| output.status.success()) {
+        return "cargo-generate-rpm".into();
+    }
+    if !program.exists() {
+        let install = ["install", "--quiet", "--locked", "--debug", "--version", "0.21.1", "--root"];
+        let arguments = [&install[..], &[tools.to_str().unwrap(), "cargo-generate-rpm"]].concat();
+        let output = run(env!("CARGO"), &arguments, Path::new("/"));
+        assert!(output.status.success(), "{}", said(&output));
+    }
+    program
+}
+
+// In a layer above this machine's own root; `make package-test` does it, and the .deb, in a clean one.
+#[test]
+fn a_real_rpm_installs_the_package_upgrades_it_and_removes_it_and_nothing_of_it_starts_or_is_left() {
+    let folder = Folder::new("rpm");
+    let built = folder.0.join("pgbaton");
+    let strip = ["-o", built.to_str().unwrap(), env!("CARGO_BIN_EXE_pgbaton")];
+    assert!(run("strip", &strip, &folder.0).status.success());
+    let example = pgbaton(&["generate", "config"]);
+    assert!(example.status.success());
+    std::fs::write(folder.0.join("pgbaton.toml"), example.stdout).unwrap();
+    // The metadata as it is, but for the two files that make writes.
+    let manifest: toml::Value =
+        toml::from_str(&std::fs::read_to_string(source("Cargo.toml")).unwrap()).unwrap();
+    let mut metadata = manifest["package"]["metadata"]["generate-rpm"].clone();
+    for asset in metadata["assets"].as_array_mut().unwrap() {
+        let from = match asset["source"].as_str().unwrap() {
+            "target/release/pgbaton" => built.clone(),
+            "target/package/pgbaton.toml" => folder.0.join("pgbaton.toml"),
+            _ => continue,
+        };
+        asset["source"] = from.to_str().unwrap().into();
+    }
+    let program = cargo_generate_rpm();
+    // Both at once: it takes its time.
+    let packages = ["1", "2"].map(|release| {
+        metadata.as_table_mut().unwrap().insert("release".into(), release.into());
+        let (overwrite, package) = (format!("{release}.toml"), format!("{release}.rpm"));
+        std::fs::write(folder.0.join(&overwrite), toml::to_string(&metadata).unwrap()).unwrap();
+        let package = folder.0.join(package);
+        let made = Command::new(&program)
+            .args(["generate-rpm", "--payload-compress", "none", "--output"])
+            .arg(&package)
+            .arg(format!("--metadata-overwrite={}", folder.0.join(overwrite).display()))
+            .current_dir(source("."))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        (package, made)
+    });
+    let packages = packages.map(|(package, made)| {
+        let made = made.wait_with_output().unwrap();
+        assert!(made.status.success(), "{}", said(&made));
+        package
+    });
+    let script = source("tests/packages.sh");
+    let output = Command::new(script).args(&packages).env("BASE", "/").output().unwrap();
+    println!("{}", said(&output));
+    assert!(output.status.success());
 }
 
 #[test]

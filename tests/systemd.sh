@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Boots a clean root with a real systemd as process 1 of namespaces of its own, installs the Debian package there, and
-# looks whether the units do what they say: PostgreSQL comes up as a standby, nothing of pgbaton starts by itself, the
+# Boots a copy of the clean root BASE with a real systemd as process 1 of namespaces of its own, installs a package there,
+# a .deb or an .rpm, and looks whether the units do what they say: PostgreSQL comes up as a standby, nothing of pgbaton starts by itself, the
 # daemon says that it is ready, has its two capabilities and no other, feeds the watchdog and is replaced when it hangs,
-# may start its server (polkit) and nothing else, and hands over when it is stopped.
+# may start its server (polkit) and nothing else, and hands over when it is stopped. systemd.sh PACKAGE NEXT: NEXT is a
+# later revision, and an upgrade to it leaves the daemon serving.
 #
 # Needs root and cgroup v2, which may be mounted beside v1. Without a cgroup of its own that can be made it is skipped.
 set -euo pipefail
-package=$(readlink -f "$1")
-suite=${SUITE:-$(. /etc/os-release; echo "$VERSION_CODENAME")}
-say() { printf '%s\n' "--- $*"; }
+package=$(readlink -f "$1") next=$(readlink -f "$2") kind=${1##*.}
+say() { printf '%s\n' "--- $kind, systemd: $*"; }
 
 groups=$(findmnt -n -o TARGET -t cgroup2 | head -1)
 group=$groups/pgbaton-test-$$
@@ -29,17 +29,16 @@ tidy() {
 }
 trap tidy EXIT
 
-say "a clean root of $suite with systemd and PostgreSQL"
-if [ -n "${SYSTEMD_BASE:-}" ]; then # one that debootstrap has made before
-  cp -a "$SYSTEMD_BASE/." "$root/"
-else
-  mirror=${MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' "Codename: $suite" "Origin: Debian" | head -1)}
-  debootstrap --variant=minbase \
-    --include=libssl3,man-db,systemd,systemd-sysv,dbus,libpam-systemd,polkitd,iproute2,postgresql \
-    "$suite" "$root" ${mirror:+"$mirror"} >/dev/null
-fi
-cp "$package" "$root/package.deb"
-chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 dpkg -i /package.deb >/dev/null
+say "a clean root with systemd and PostgreSQL"
+cp -a "${BASE:?the folder of a root}/." "$root/"
+cp "$package" "$root/package.$kind"; cp "$next" "$root/next.$kind"
+case $kind in
+deb) install="dpkg -i" remove="dpkg --purge" ;;
+# What it requires is resolved where packages.sh installs it; here the libraries are Debian's, of which rpm knows nothing.
+rpm) rpm="rpm --force-debian --dbpath /var/lib/rpm.test --nodeps"; install="$rpm -U" remove="$rpm -e" ;;
+*) echo "neither a .deb nor an .rpm: $package" >&2; exit 2 ;;
+esac
+chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 $install "/package.$kind" >/dev/null
 major=$(ls "$root/etc/postgresql" | head -1)
 mkdir -p "$root/etc/pgbaton"
 cat > "$root/etc/pgbaton/pgbaton.toml" <<TOML
@@ -118,7 +117,7 @@ until_so 60 "the end of the boot" booted
 
 sql() { inside runuser -u postgres -- psql -XAtqc "$1"; }
 property() { inside systemctl show -P "$1" pgbaton.service; }
-has_vip() { inside ip -o address show dev eth0 | grep -q '10\.99\.0\.100/'; }
+has_vip() { inside ip -o address show dev eth0 | grep '10\.99\.0\.100/' >/dev/null; }
 never() { if "$@" >/dev/null 2>&1; then echo "this should have failed: $*" >&2; report; exit 1; fi; }
 want() { [ "$2" = "$3" ] || { echo "$1: \"$3\", not \"$2\"" >&2; report; exit 1; }; }
 
@@ -144,13 +143,21 @@ for set in Amb Eff Prm Bnd; do
   want "Cap$set" 0000000000003000 "$(inside sed -n "s/^Cap$set:[[:space:]]*//p" "/proc/$pid/status")"
 done
 
-say "a reload is none of a new daemon; one that hangs is replaced"
+say "a reload is none of a new daemon"
 inside systemctl reload pgbaton.service || { report; exit 1; }
 want "the daemon" "$pid" "$(property MainPID)"
+
+say "an upgrade leaves it running, and serving"
+inside $install "/next.$kind" >/dev/null 2>&1 || { report; exit 1; }
+want "the daemon" "$pid" "$(property MainPID)"
+want "to be read again" no "$(property NeedDaemonReload)"
+has_vip || { echo "the address went" >&2; report; exit 1; }
+
+say "one that hangs is replaced"
 inside sh -c "kill -STOP $pid"
 replaced() { [ "$(property MainPID)" != "$pid" ] && [ "$(property MainPID)" != 0 ] && [ "$(property ActiveState)" = active ]; }
 until_so 30 "another daemon" replaced
-inside journalctl -u pgbaton.service --no-pager | grep -q 'Watchdog timeout' || { echo "no watchdog" >&2; report; exit 1; }
+inside journalctl -u pgbaton.service --no-pager | grep 'Watchdog timeout' >/dev/null || { echo "no watchdog" >&2; report; exit 1; }
 until_so 60 "the address" has_vip
 
 say "it may start and stop its server, and nothing else"
@@ -175,10 +182,12 @@ inside systemctl enable --now pgbaton.service >/dev/null 2>&1 || { report; exit 
 until_so 60 "the address" has_vip
 pid=$(property MainPID)
 inside rm -rf /etc/systemd/system/pgbaton.service.d
-inside dpkg --purge pgbaton >/dev/null 2>&1 || { report; exit 1; }
+inside $remove pgbaton >/dev/null 2>&1 || { report; exit 1; }
 want "the unit" not-found "$(property LoadState)"
 never inside test -e "/proc/$pid"
 never has_vip
-want "left behind" "" "$(inside find / -xdev -name '*pgbaton*' -not -path '/proc/*' -not -path '/var/lib/postgresql/*' \
+# The flight records stay, but for a purge; an .rpm has none.
+records=; [ $kind = deb ] || records=/var/lib/pgbaton
+want "left behind" "$records" "$(inside find / -xdev -name '*pgbaton*' -not -path '/proc/*' -not -path '/var/lib/postgresql/*' \
   -not -path '/etc/pgbaton*' -not -path '/etc/systemd/system/*.d/pgbaton.conf' -not -path '/var/log/*')"
 say "done: systemd ran the units"
