@@ -10,7 +10,7 @@ ARGS ?=
 APT := DEBIAN_FRONTEND=noninteractive apt-get
 BUILD_PACKAGES := gcc libc6-dev libssl-dev pkg-config zlib1g-dev
 DEMO_PACKAGES := postgresql iproute2
-TEST_PACKAGES := $(DEMO_PACKAGES) python3-pip mandoc keepalived nftables librsvg2-bin openssh-server openssh-client bash zsh fish \
+TEST_PACKAGES := $(DEMO_PACKAGES) python3-pip mandoc keepalived nftables iptables librsvg2-bin openssh-server openssh-client bash zsh fish \
   systemd prometheus ansible-core python3 man-db rpm
 PACKAGE_PACKAGES := dpkg-dev lintian debootstrap rpm
 

@@ -21,8 +21,6 @@ pub struct Sent {
     pub to: BTreeMap<IpAddr, u64>,
     /// Why some couldn't leave.
     pub failed: Option<String>,
-    /// Whether it has an interface of its own, on which it speaks only while it is Active.
-    pub mute: bool,
 }
 
 /// A node that has a part in the election.
@@ -84,7 +82,6 @@ pub fn read_sent(answer: &Value, cluster: &str) -> Result<Sent, String> {
         source,
         to: sent.iter().filter_map(|(to, count)| Some((to.parse().ok()?, count.as_u64()?))).collect(),
         failed: instance.get("failed").and_then(Value::as_str).map(str::to_owned),
-        mute: instance.get("mute").and_then(Value::as_bool).unwrap_or(false),
     })
 }
 
@@ -105,7 +102,7 @@ pub fn judge(findings: &mut Findings, stations: &[Station]) {
     for station in stations {
         let node = Some(station.node.as_str());
         let others = || stations.iter().filter(|other| other.node != station.node);
-        if let Ok(Sent { failed: Some(why), mute: false, to, .. }) = &station.sent
+        if let Ok(Sent { failed: Some(why), to, .. }) = &station.sent
             && to.values().sum::<u64>() == 0
         {
             let finding =
@@ -130,10 +127,6 @@ pub fn judge(findings: &mut Findings, stations: &[Station]) {
             match arrived {
                 Err(why) => unknown.push(why.to_owned()),
                 Ok(0) if expected > 0 => deaf.push((other, sent)),
-                Ok(0) if sent.mute => unknown.push(format!(
-                    "{} speaks only while it is Active, from an interface of its own",
-                    other.node
-                )),
                 Ok(0) => unknown.push(format!("{} couldn't send anything", other.node)),
                 Ok(_) => {}
             }
@@ -200,7 +193,7 @@ mod tests {
     }
 
     fn station(number: u8, hears: &[u8]) -> Station {
-        let sent = Sent { source: ip(number), to: [(GROUP, 3)].into(), failed: None, mute: false };
+        let sent = Sent { source: ip(number), to: [(GROUP, 3)].into(), failed: None };
         Station {
             node: format!("node{number}"),
             address: ip(number),
@@ -255,27 +248,18 @@ mod tests {
     }
 
     #[test]
-    fn one_that_can_not_send_and_one_that_may_not_are_told_apart() {
+    fn one_that_can_not_send_is_told_at_itself() {
         let mut first = station(1, &[2]);
-        let nothing = |mute: bool| Sent {
-            source: ip(1),
-            to: [(GROUP, 0)].into(),
-            failed: (!mute).then(|| "not permitted".to_owned()),
-            mute,
-        };
-        first.sent = Ok(nothing(false));
-        let findings = told(&[first.clone(), station(2, &[])]);
-        assert_eq!(findings.found[0].code, "vrrp-leaves");
-        first.sent = Ok(nothing(true));
+        let failed = Some("not permitted".to_owned());
+        first.sent = Ok(Sent { source: ip(1), to: [(GROUP, 0)].into(), failed });
         let findings = told(&[first, station(2, &[])]);
-        assert_eq!((findings.found.len(), findings.skipped.len()), (0, 1));
+        assert_eq!(findings.found[0].code, "vrrp-leaves");
     }
 
     #[test]
     fn unicast_counts_what_was_sent_to_the_node_itself() {
         let mut first = station(1, &[2]);
-        first.sent =
-            Ok(Sent { source: ip(1), to: [(ip(3), 3), (ip(2), 0)].into(), failed: None, mute: false });
+        first.sent = Ok(Sent { source: ip(1), to: [(ip(3), 3), (ip(2), 0)].into(), failed: None });
         assert!(!is_awaited(&[first, station(2, &[])]));
     }
 
@@ -287,7 +271,7 @@ mod tests {
         assert!(read_counted(&stats, "x").unwrap_err().contains("older"));
         assert!(read_counted(&stats, "y").is_err());
         let probe = json!({ "instances": [{ "name": "main", "source": "10.77.0.1", "sent": { "224.0.0.18": 3 },
-            "failed": null, "mute": false }] });
+            "failed": null }] });
         assert_eq!(Ok(read_sent(&probe, "main").unwrap()), station(1, &[]).sent);
     }
 }

@@ -1,5 +1,6 @@
 //! What this machine says when it is checked: its files, interfaces, services, firewall, its way to the others.
 
+use super::firewall::{Firewall, Ruleset};
 use crate::daemon::control::{self, Request};
 use crate::daemon::setup;
 use crate::host::clock::Deadline;
@@ -45,8 +46,8 @@ pub struct HostFacts {
     pub enabled: Option<String>,
     /// Whether a keepalived runs.
     pub keepalived: bool,
-    /// The firewall's rules; the reason when they can't be seen.
-    pub firewall: Result<String, String>,
+    /// The firewall's rules.
+    pub firewall: Firewall,
     /// The password file of the server's user: path, and why it is ignored.
     pub password_file: Option<(PathBuf, Option<String>)>,
     /// Where the programs of the server's version are, or why not.
@@ -173,15 +174,52 @@ fn runs(program: &str) -> bool {
     std::fs::read_dir("/proc").is_ok_and(|entries| entries.flatten().any(named))
 }
 
-fn firewall() -> Result<String, String> {
-    let mut command = Command::new("nft");
-    command.args(["-n", "list", "ruleset"]);
-    let output = process::run(command, Deadline::after(PROGRAM_WAIT))
-        .map_err(|_| "there is no nft here".to_owned())?;
-    if !output.status.success() {
-        return Err(format!("nft: {}", output.complaint()));
+/// Reads the rules of nftables, and those of the older tables that it doesn't show.
+fn firewall() -> Firewall {
+    let mut firewall = Firewall::default();
+    let mut read = |program: &str, arguments: &[&str]| match print(program, arguments) {
+        Some(Ok(text)) => {
+            firewall.rules.push(Ruleset { program: program.to_owned(), text });
+            true
+        }
+        Some(Err(why)) => {
+            firewall.unseen.push(why);
+            true
+        }
+        None => false,
+    };
+    let nft = read("nft", &["list", "ruleset"]);
+    let mut blind = Vec::new();
+    for family in ["ip", "ip6"] {
+        // The kernel's older tables, if it has any; only root may ask.
+        let tables = std::fs::read_to_string(format!("/proc/net/{family}_tables_names")).unwrap_or_default();
+        let legacy = !tables.trim().is_empty();
+        let wanted = [(legacy, "tables-legacy-save"), (legacy || !nft, "tables-save")];
+        let found = wanted.iter().any(|(wanted, end)| *wanted && read(&format!("{family}{end}"), &[]));
+        if legacy && !found {
+            let tables = tables.split_whitespace().collect::<Vec<_>>().join(", ");
+            blind.push(format!(
+                "there are {family}tables rules ({tables}) here, and no {family}tables-save to read them"
+            ));
+        }
     }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    firewall.unseen.extend(blind);
+    if firewall == Firewall::default() {
+        firewall.unseen.push("there is neither nft nor iptables-save here".to_owned());
+    }
+    firewall
+}
+
+/// Returns what a program prints, or why it doesn't; `None`: there is no such program.
+fn print(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LC_ALL", "C");
+    let output = process::run(command, Deadline::after(PROGRAM_WAIT)).ok()?;
+    Some(if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(format!("{program}: {}", output.complaint()))
+    })
 }
 
 /// The password file of the user whose server this is.

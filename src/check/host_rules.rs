@@ -1,6 +1,7 @@
 //! Rules about this machine: its interface, firewall, services, files, and its way to the other nodes. Pure.
 
 use super::finding::{Finding, Findings, Fix, Level};
+use super::firewall::{self, Obstacle};
 use super::host::HostFacts;
 use super::server::ServerSeen;
 use crate::settings::{NodeRole, Settings};
@@ -336,119 +337,27 @@ fn vrrp(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
     );
 }
 
-/// Whether the firewall lets adverts in.
+/// Whether the firewall lets VRRP through.
 fn firewall(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
     let name = Some(host.node.name.as_str());
-    match &host.firewall {
-        Err(why) => findings.skip("firewall", name, why.clone()),
-        Ok(rules) => {
-            let verdict = judge_firewall(rules);
-            findings.check(
-                "firewall",
-                name,
-                verdict.map(|Obstacle { outward, what }| {
-                    let finding = Finding::new("", Level::Error, what);
-                    if outward {
-                        return finding
-                            .why("while this node is Active the others don't hear it, and take it for dead")
-                            .mend("nft insert rule ... ip protocol vrrp accept");
-                    }
-                    let peers: Vec<String> = settings.peers().map(|peer| peer.address.to_string()).collect();
-                    finding.why("an advert that doesn't arrive is a dead primary to this node").mend(format!(
-                        "nft insert rule ... ip saddr {{ {} }} ip protocol vrrp accept",
-                        peers.join(", ")
-                    ))
-                }),
-            );
+    let interface = host.link.as_ref().map(|link| link.name.as_str()).unwrap_or_default();
+    let judged = firewall::judge(&host.firewall, &firewall::packets(settings, &host.node, interface));
+    if judged.obstacles.is_empty() {
+        let unclear =
+            judged.unclear.map(|rule| format!("what becomes of VRRP can't be told from a rule {rule}"));
+        match host.firewall.unseen.iter().cloned().chain(unclear).collect::<Vec<_>>() {
+            unknown if unknown.is_empty() => findings.check("firewall", name, None),
+            unknown => unknown.into_iter().for_each(|why| findings.skip("firewall", name, why)),
         }
     }
-}
-
-/// A chain that keeps adverts from coming in or going out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Obstacle {
-    /// Whether those that leave are dropped, not those that arrive.
-    pub(super) outward: bool,
-    /// Where it is and what it drops.
-    pub(super) what: String,
-}
-
-/// A chain while it is read.
-struct Chain {
-    name: String,
-    /// Whether packets of this machine pass it, and whether those are the ones that leave.
-    outward: Option<bool>,
-    drops: bool,
-    passes: bool,
-}
-
-/// Finds the chain of an nftables ruleset in which adverts end; `None`: they get through, as far as can be told.
-///
-/// Sees what names protocol 112 and what drops by policy; a rule that lets everything of an interface or of a network
-/// in counts as letting them in.
-pub(super) fn judge_firewall(ruleset: &str) -> Option<Obstacle> {
-    let mut table = String::new();
-    let mut chain: Option<Chain> = None;
-    for line in ruleset.lines() {
-        let text = line.trim();
-        if let Some(rest) = text.strip_prefix("table ") {
-            rest.trim_end_matches('{').trim().clone_into(&mut table);
-        } else if let Some(rest) = text.strip_prefix("chain ") {
-            let name = rest.trim_end_matches('{').trim().to_owned();
-            chain = Some(Chain { name, outward: None, drops: false, passes: false });
-        } else if text == "}" {
-            if let Some(Chain { name, outward: Some(outward), drops: true, passes: false }) = chain.take() {
-                let what = format!(
-                    "the chain {name} of table {table} drops what it doesn't know, and has no rule for VRRP"
-                );
-                return Some(Obstacle { outward, what });
-            }
-        } else if let Some(chain) = &mut chain {
-            for (hook, outward) in [("type filter hook input", false), ("type filter hook output", true)] {
-                if text.starts_with(hook) {
-                    chain.outward = Some(outward);
-                    chain.drops = text.contains("policy drop");
-                }
-            }
-            let Some(outward) = chain.outward.filter(|_| !chain.passes && !text.starts_with("type filter"))
-            else {
-                continue;
-            };
-            match judge_rule(text) {
-                Some(false) => {
-                    let what =
-                        format!("a rule in the chain {} of table {table} drops VRRP: {text}", chain.name);
-                    return Some(Obstacle { outward, what });
-                }
-                Some(true) => chain.passes = true,
-                None => {}
-            }
-        }
+    for Obstacle { outward, what, mend } in judged.obstacles {
+        let why = if outward {
+            "while this node is Active the others don't hear it, and take it for dead"
+        } else {
+            "an advert that doesn't arrive is a dead primary to this node"
+        };
+        findings.check("firewall", name, Some(Finding::new("", Level::Error, what).why(why).mend(mend)));
     }
-    None
-}
-
-/// Returns what a rule does to adverts: lets them through (or leaves that to what can't be read), drops them, or has
-/// nothing to do with them.
-fn judge_rule(text: &str) -> Option<bool> {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let names_vrrp = words
-        .iter()
-        .any(|word| matches!(word.trim_matches(['{', '}', ',']), "112" | "vrrp" | "224.0.0.18" | "ff02::12"));
-    let accepts = words.contains(&"accept");
-    let refuses = words.contains(&"drop") || words.contains(&"reject");
-    if names_vrrp && refuses {
-        return Some(false);
-    }
-    // A rule for one port, one protocol or a state of connections says nothing about adverts.
-    let narrow = ["dport", "sport", "tcp", "udp", "icmp", "icmpv6", "ct", "lo", "\"lo\""]
-        .iter()
-        .any(|word| words.contains(word))
-        || words.windows(2).any(|pair| pair == ["l4proto", "tcp"] || pair == ["ip", "protocol"]);
-    let jumps = words.iter().any(|word| matches!(*word, "jump" | "goto"));
-    // Where another chain decides, or a rule that can't be read, nothing is claimed.
-    let unclear = jumps || (refuses && !narrow && words.len() > 1 && !accepts);
-    ((accepts && (names_vrrp || !narrow)) || unclear).then_some(true)
 }
 
 fn services(findings: &mut Findings, host: &HostFacts) {
@@ -523,38 +432,4 @@ fn files(findings: &mut Findings, settings: &Settings, host: &HostFacts) {
                 .mend("systemd's StateDirectory=pgbaton makes it; otherwise: install -d -o postgres -m 0750 that directory")
         }),
     );
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn input(policy: &str, rules: &str) -> Option<String> {
-        judge_firewall(&format!(
-            "table inet filter {{\n\tchain input {{\n\t\ttype filter hook input priority 0; policy {policy};\n{rules}\t}}\n}}\n"
-        ))
-        .map(|obstacle| obstacle.what)
-    }
-
-    #[test]
-    fn a_chain_that_drops_by_policy_needs_a_rule_for_vrrp() {
-        assert!(
-            input("drop", "\t\tct state established,related accept\n\t\ttcp dport 22 accept\n").is_some()
-        );
-        assert_eq!(input("drop", "\t\ttcp dport 22 accept\n\t\tip protocol 112 accept\n"), None);
-        assert_eq!(input("drop", "\t\tip protocol { 2, 112 } accept\n"), None);
-        assert_eq!(input("drop", "\t\tip saddr 192.0.2.0/24 accept\n"), None);
-        assert_eq!(input("accept", "\t\ttcp dport 23 drop\n"), None);
-        let told = input("accept", "\t\tip protocol 112 drop\n").unwrap();
-        assert!(
-            told.contains("chain input of table inet filter") && told.contains("ip protocol 112 drop"),
-            "{told}"
-        );
-        assert_eq!(input("drop", "\t\tjump ufw\n"), None);
-        assert_eq!(judge_firewall(""), None);
-        let outward = judge_firewall(
-            "table ip f {\n\tchain out {\n\t\ttype filter hook output priority 0; policy accept;\n\t\tip protocol 112 drop\n\t}\n}\n",
-        );
-        assert!(outward.is_some_and(|it| it.outward && it.what.contains("chain out of table ip f")));
-    }
 }

@@ -9,6 +9,7 @@
 
 pub mod arrival;
 pub mod finding;
+pub mod firewall;
 pub mod hba;
 pub mod host;
 mod host_rules;

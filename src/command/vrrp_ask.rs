@@ -155,10 +155,7 @@ pub(super) fn probe(globals: &Globals, args: &VrrpProbe, out: &Out) -> Result<()
     ]);
     for instance in instances(&answer) {
         let text = |pointer: &str| pointed(instance, pointer);
-        let trouble = match instance.get("mute").and_then(Value::as_bool) {
-            Some(true) => "it speaks only while it is Active, from an interface of its own".to_owned(),
-            _ => text("/failed"),
-        };
+        let trouble = text("/failed");
         let sent = instance.get("sent").and_then(Value::as_object).into_iter().flatten();
         let mut rows: Vec<_> = sent.map(|(to, count)| (to.clone(), count.to_string())).collect();
         if rows.is_empty() {

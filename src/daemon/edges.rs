@@ -103,10 +103,7 @@ impl Edges {
             shared.admit()?;
             return Ok(*token);
         }
-        let socket = match key.source {
-            IpAddr::V4(source) => VrrpSocket::open_v4_via(&spec.link, via, key.delivery, source, &[vrid]),
-            IpAddr::V6(source) => VrrpSocket::open_v6_via(&spec.link, via, key.delivery, source, &[vrid]),
-        }?;
+        let socket = open(key, &spec.link, via, &[vrid])?;
         let token = self.next;
         self.poller.add(&socket, Token(token))?;
         self.next += 1;
@@ -158,20 +155,45 @@ impl Edges {
         sent
     }
 
-    /// Sends a probe to the group or to each peer; returns to whom, and why not.
+    /// Sends probes to the group or to each peer; returns how many have left for each, and why one hasn't.
+    ///
+    /// A virtual router whose own interface is down, because it isn't Active, sends them by the interface of the node:
+    /// the way through the network and the firewalls is that of its adverts, and no switch learns where the virtual
+    /// Ethernet address is.
     pub(super) fn probe(
         &self,
         token: u64,
-        probe: Probe,
-        form: ChecksumForm,
-        peers: &[IpAddr],
-    ) -> Vec<(IpAddr, Result<()>)> {
-        let Some(shared) = self.sockets.get(&token) else { return Vec::new() };
+        spec: &Spec,
+        silent: bool,
+        count: u32,
+    ) -> (BTreeMap<IpAddr, u32>, Option<Error>) {
+        let Some(shared) = self.sockets.get(&token) else { return (BTreeMap::new(), None) };
+        let own;
+        let socket = if silent {
+            match open(shared.key, &spec.link, &spec.link, &[spec.router.vrid.get()]) {
+                Ok(socket) => {
+                    own = socket;
+                    &own
+                }
+                Err(error) => return (BTreeMap::new(), Some(error)),
+            }
+        } else {
+            &shared.socket
+        };
         let source = shared.key.source;
+        let probe = Probe { version: spec.router.version, vrid: spec.router.vrid };
         let group = [vrrp_group(source.is_ipv4())];
-        let destinations = if peers.is_empty() { &group } else { peers };
-        let send = |to: &IpAddr| (*to, shared.socket.send(&probe.emit(form, source, *to), *to));
-        destinations.iter().map(send).collect()
+        let (mut sent, mut failed) = (BTreeMap::new(), None);
+        for to in if spec.peers.is_empty() { &group } else { spec.peers.as_slice() } {
+            let left = sent.entry(*to).or_insert(0_u32);
+            for _ in 0..count {
+                match socket.send(&probe.emit(spec.checksum, source, *to), *to) {
+                    Ok(()) => *left = left.saturating_add(1),
+                    Err(error) => failed = Some(error),
+                }
+            }
+        }
+        (sent, failed)
     }
 
     /// Has the leases of a virtual router's addresses renewed, without waiting for it.
@@ -290,6 +312,14 @@ impl Edges {
     /// Forgets an interface that is gone.
     pub(super) fn forget_link(&mut self, index: u32) {
         self.announcers.remove(&index);
+    }
+}
+
+/// Opens sockets that receive on an interface and send through it or the one beside it.
+fn open(key: SocketKey, link: &Link, via: &Link, vrids: &[u8]) -> Result<VrrpSocket> {
+    match key.source {
+        IpAddr::V4(source) => VrrpSocket::open_v4_via(link, via, key.delivery, source, vrids),
+        IpAddr::V6(source) => VrrpSocket::open_v6_via(link, via, key.delivery, source, vrids),
     }
 }
 

@@ -102,15 +102,25 @@ fn a_firewall_that_drops_vrrp_in_one_direction_is_found_whoever_is_active() {
     let told = check(&bench, &one);
     assert_eq!(nodes(&told, "findings", "vrrp-arrives"), ["one"], "{told:#}");
     assert_eq!(nodes(&told, "passed", "vrrp-arrives"), ["two"], "{told:#}");
-    let named = "on one: a rule in the chain input of table inet filter drops VRRP: ip saddr 10.77.0.2 ip protocol 112 drop";
+    let named = "on one: a rule in the chain input of table inet filter drops VRRP: ip saddr 10.77.0.2 ip protocol vrrp drop";
     assert_eq!(mend(&told, "vrrp-arrives"), named);
 
     // A rule that looks at the port of the cable, where no chain of the machine's own is.
-    firewall(
-        &bench,
-        End::A,
-        "table netdev early { chain ingress { type filter hook ingress device port0 priority 0; ip protocol 112 drop; }; }",
-    );
+    let early = |rule: &str| {
+        format!(
+            "table netdev early {{ chain ingress {{ type filter hook ingress device port0 priority 0; {rule}; }}; }}"
+        )
+    };
+    firewall(&bench, End::A, &early("ip protocol 112 drop"));
+    let told = check(&bench, &one);
+    assert_eq!(nodes(&told, "findings", "vrrp-arrives"), ["one"], "{told:#}");
+    assert!(mend(&told, "vrrp-arrives").contains("chain ingress of table netdev early"), "{told:#}");
+
+    // One whose effect can't be told: then it is said that it can't, and that nothing arrives all the same.
+    firewall(&bench, End::A, &early("ip protocol 112 limit rate over 1/day burst 1 packets drop"));
+    let told = check(&bench, &one);
+    assert!(nodes(&told, "skipped", "firewall").contains(&"one".to_owned()), "{told:#}");
+    firewall(&bench, End::A, &early("ip protocol 112 meta length 1-1500 drop"));
     let told = check(&bench, &one);
     assert_eq!(nodes(&told, "findings", "vrrp-arrives"), ["one"], "{told:#}");
     assert!(mend(&told, "vrrp-arrives").contains("tcpdump -ni any proto 112"), "{told:#}");
@@ -137,6 +147,36 @@ fn a_firewall_that_drops_vrrp_in_one_direction_is_found_whoever_is_active() {
     assert_eq!(nodes(&told, "findings", "vrrp-arrives"), [""; 0], "{told:#}");
     let skipped = told["skipped"].to_string();
     assert!(skipped.contains("the daemon isn't running on two"), "{told:#}");
+}
+
+// The kernel's older tables, which nft doesn't show.
+#[test]
+fn the_rules_of_iptables_legacy_are_read_too() {
+    for (name, ipv6, program) in
+        [("arrivalx", false, "iptables-legacy"), ("arrivalx6", true, "ip6tables-legacy")]
+    {
+        let Cluster { bench, _sshd, one, two: _two } = cluster(name, ipv6, false);
+        let rules: [&[&str]; 4] = [
+            &["-N", "guard"],
+            &["-A", "INPUT", "!", "-i", "lo", "-m", "comment", "--comment", "who comes in", "-j", "guard"],
+            &["-A", "guard", "-p", "tcp", "-j", "ACCEPT"],
+            &["-A", "guard", "-p", "112", "-j", "DROP"],
+        ];
+        for rule in rules {
+            bench.run(End::A, program, rule);
+        }
+        let told = check(&bench, &one);
+        assert_eq!(nodes(&told, "findings", "vrrp-arrives"), ["one"], "{told:#}");
+        let named = format!("chain guard of table filter ({program}) drops VRRP: -A guard -p vrrp -j DROP");
+        assert!(mend(&told, "vrrp-arrives").contains(&named), "{told:#}");
+        assert!(mend(&told, "firewall").starts_with(&format!("{program} -I INPUT ")), "{told:#}");
+        // What it says mends it.
+        let words: Vec<&str> = mend(&told, "firewall").split(' ').collect();
+        bench.run(End::A, words[0], &words[1..]);
+        let told = check(&bench, &one);
+        assert_eq!(nodes(&told, "findings", "firewall"), [""; 0], "{told:#}");
+        assert_eq!(nodes(&told, "passed", "vrrp-arrives"), ["one", "two"], "{told:#}");
+    }
 }
 
 #[test]

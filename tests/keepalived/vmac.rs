@@ -85,6 +85,38 @@ fn a_neighbour_needs_to_learn_nothing_at_a_takeover_from_keepalived() {
 }
 
 #[test]
+fn probes_of_a_backup_leave_by_the_interface_of_the_node() {
+    for (name, address, family) in
+        [("vmacprobe", "\"10.77.0.100/24\"", "ipv4"), ("vmacprobe6", "\"fe80::100/64\"", "ipv6")]
+    {
+        let bench = Bench::new(name);
+        let daemons = [(End::A, 150), (End::B, 100)]
+            .map(|(end, priority)| bench.pgbaton(end, &instance(priority, address, "vmac = true")));
+        let [active, backup] = &daemons;
+        active.until_instance("x", |x| x["state"] == "ACTIVE");
+        backup.until_counter("x", "adverts_received", 1);
+        let told = backup.ask("probe");
+        let probed = &told["instances"][0];
+        assert_eq!(
+            (&probed["failed"], &probed["family"]),
+            (&serde_json::Value::Null, &family.into()),
+            "{told:#}"
+        );
+        let source = probed["source"].as_str().unwrap();
+        let heard = || active.ask("stats")["instances"][0]["probes"][source].as_u64() == Some(3);
+        let deadline = pgbaton::host::clock::Deadline::after(super::bench::PATIENCE);
+        while !heard() {
+            assert!(!deadline.passed(), "{told:#}\n{}", active.log());
+        }
+        // No switch may learn that the virtual Ethernet address is here.
+        let now = backup.instance("x");
+        let own = now["vmac"]["interface"].as_str().unwrap();
+        let own = bench.run(End::B, "ip", &["link", "show", "dev", own]);
+        assert!(own.contains("state DOWN") && now["state"] == "BACKUP", "{own}");
+    }
+}
+
+#[test]
 fn an_interface_of_an_earlier_life_is_removed_and_one_of_somebody_else_respected() {
     let bench = Bench::new("vmacstale");
     let daemon = bench.pgbaton(End::A, &ours(150, "vmac = true\nlease = \"1s\""));

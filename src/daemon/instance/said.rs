@@ -5,9 +5,7 @@ use crate::daemon::notify::{News, Subject};
 use crate::promotion::event::Event;
 use crate::units::Moment;
 use crate::vrrp::types::State;
-use crate::vrrp::wire::Probe;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// How many probes are sent at once: one may be lost without anything being wrong.
@@ -109,25 +107,13 @@ impl Instance {
 
     /// Sends probes the way that adverts take; returns what `vrrp probe` shows of that.
     pub(in crate::daemon) fn probe(&self, edges: &Edges) -> Value {
-        let config = self.router.config();
-        let probe = Probe { version: config.version, vrid: config.vrid };
-        let (mut sent, mut failed) = (BTreeMap::new(), None);
-        // A virtual router with an interface of its own speaks only while it is Active.
-        let mute = self.vmac.as_ref().is_some_and(|(_, up)| !up);
-        for _ in 0..if mute { 0 } else { PROBES } {
-            for (to, result) in edges.probe(self.socket, probe, self.spec.checksum, &self.spec.peers) {
-                let count = sent.entry(to.to_string()).or_insert(0);
-                match result {
-                    Ok(()) => *count += 1,
-                    Err(error) => failed = Some(error.to_string()),
-                }
-            }
-        }
+        let silent = self.vmac.as_ref().is_some_and(|(_, up)| !up);
+        let (sent, failed) = edges.probe(self.socket, &self.spec, silent, PROBES);
         let mut document = self.identity();
-        document.insert("source".to_owned(), json!(config.source));
-        document.insert("sent".to_owned(), json!(sent));
-        document.insert("failed".to_owned(), json!(failed));
-        document.insert("mute".to_owned(), json!(mute));
+        document.insert("source".to_owned(), json!(self.router.config().source));
+        let sent: Map<String, Value> = sent.into_iter().map(|(to, n)| (to.to_string(), n.into())).collect();
+        document.insert("sent".to_owned(), sent.into());
+        document.insert("failed".to_owned(), json!(failed.map(|error| error.to_string())));
         Value::Object(document)
     }
 
