@@ -82,6 +82,18 @@ macro_rules! suite {
             }
 
             #[test]
+            fn recovered_far_from_its_checkpoint() {
+                on_major($major);
+                rebuild::scenarios::a_crashed_primary_s_own_recovery_leaves_the_log_that_the_rewind_reads();
+            }
+
+            #[test]
+            fn rewind_refused() {
+                on_major($major);
+                rebuild::scenarios::a_rewind_that_pg_rewind_refuses_has_written_nothing();
+            }
+
+            #[test]
             fn source_is_a_standby() {
                 on_major($major);
                 rebuild::what_must_not_be_touched_is_refused();
