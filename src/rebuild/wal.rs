@@ -77,6 +77,15 @@ pub fn parse_record(line: &str) -> Option<Record<'_>> {
     })
 }
 
+/// Returns where the record after this one begins, or would: after a switch, in the next segment.
+pub fn next_record(record: &Record<'_>, size: u64) -> Option<Lsn> {
+    let end = record_end(record.at, record.length, size)?;
+    if record.description.trim_end() == "SWITCH" {
+        return end.0.checked_next_multiple_of(size).map(Lsn);
+    }
+    Some(end)
+}
+
 /// A transaction that is only in the part of the log that will be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lost {
@@ -206,6 +215,14 @@ mod tests {
         assert_eq!(commit(&prepared).unwrap().committed_at, "2026-11-22 15:50:00.123456 UTC");
         assert!(commit(&line.replace("COMMIT", "ABORT")).is_none());
         assert!(commit("pg_waldump: error: error in WAL record at 0/1: invalid record length").is_none());
+    }
+
+    #[test]
+    fn after_a_switch_the_log_goes_on_in_the_next_segment() {
+        let line = "rmgr: XLOG        len (rec/tot):     24/    24, tx:          0, lsn: 0/22B615A0, prev 0/22B61560, desc: SWITCH ";
+        assert_eq!(next_record(&parse_record(line).unwrap(), SIZE), Some(lsn("0/23000000")));
+        let other = line.replace("SWITCH", "NOOP");
+        assert_eq!(next_record(&parse_record(&other).unwrap(), SIZE), Some(lsn("0/22B615B8")));
     }
 
     #[test]

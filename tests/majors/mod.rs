@@ -88,6 +88,12 @@ macro_rules! suite {
             }
 
             #[test]
+            fn received_ahead_of_its_pages() {
+                on_major($major);
+                rebuild::scenarios::what_a_standby_has_received_need_not_come_from_the_primary_again();
+            }
+
+            #[test]
             fn rewind_refused() {
                 on_major($major);
                 rebuild::scenarios::a_rewind_that_pg_rewind_refuses_has_written_nothing();

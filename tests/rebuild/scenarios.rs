@@ -35,6 +35,50 @@ pub(crate) fn a_standby_that_is_stuck_on_an_old_timeline_is_rewound() {
     follows(&first, &second);
 }
 
+/// A crashed standby that has received more than its pages hold, while the primary has thrown all that away.
+fn received_ahead_of_its_pages(more_on_the_primary: bool) -> (Cluster, Cluster) {
+    let (first, second) = pair("wal_keep_size = 0\nmin_wal_size = 32MB");
+    second.session().execute("CHECKPOINT", long()).unwrap();
+    let write = |sql: &str| first.session().execute(sql, long()).unwrap();
+    let switch = || {
+        for _ in 0..3 {
+            write("INSERT INTO public.t VALUES (7)");
+            write("SELECT pg_switch_wal()");
+        }
+    };
+    switch();
+    let end = first.ask("SELECT pg_current_wal_lsn()");
+    second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
+    second.kill();
+    if more_on_the_primary {
+        switch();
+    }
+    write("CHECKPOINT");
+    (first, second)
+}
+
+#[test]
+pub(crate) fn what_a_standby_has_received_need_not_come_from_the_primary_again() {
+    let (first, second) = received_ahead_of_its_pages(false);
+    let oldest = first.ask("SELECT min(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'");
+    let text = must(tool("pg_controldata").arg("-D").arg(second.data()));
+    let line = text.lines().find(|line| line.contains("Minimum recovery ending location")).unwrap();
+    let pages = first.ask(&format!("SELECT pg_walfile_name('{}')", line.rsplit(' ').next().unwrap()));
+    assert!(oldest > pages, "the primary has {oldest}, the pages end in {pages}");
+    let document = rebuilt(&second, &first, &[]);
+    assert_eq!(document["decision"], "start-as-is", "{document:#}");
+    follows(&second, &first);
+}
+
+#[test]
+fn a_standby_that_lacks_log_the_primary_has_thrown_away_is_copied() {
+    let (first, second) = received_ahead_of_its_pages(true);
+    let document = rebuilt(&second, &first, &[]);
+    assert_eq!(document["decision"], "base-backup", "{document:#}");
+    assert!(document["why"].as_str().unwrap().contains("no longer has the WAL after"), "{document:#}");
+    follows(&second, &first);
+}
+
 /// The number of the segment in which a stopped server's replay would begin, as the last 16 digits of its name.
 fn redo_segment(server: &Cluster) -> String {
     let text = must(tool("pg_controldata").arg("-D").arg(server.data()));
