@@ -78,8 +78,11 @@ pub struct Data {
     pub major: u32,
     /// The timeline its log ends on.
     pub timeline: Timeline,
-    /// The end of its log.
+    /// The end of its log: of a stopped standby, no less than what its pages hold.
     pub end: Lsn,
+    /// How far a start can go with the log that is here, along the primary's history; no less than `end`. What comes
+    /// after it must come from the primary.
+    pub readable: Lsn,
     /// The history of its timeline, if its file is there (timeline 1 has none and needs none).
     pub history: Option<History>,
     /// The newest epoch in its database; only a running server can be asked.
@@ -395,9 +398,10 @@ fn starts(source: &Source, data: &Data, why: String) -> Need {
     if data.state == State::Streaming {
         return Need::Nothing(format!("it streams from {} on timeline {}", source.name, source.timeline));
     }
-    let wanted = segment(data.end, source.segment_size);
+    let wanted = segment(data.readable.max(data.end), source.segment_size);
     if !data.restore_command && source.oldest_segment.is_some_and(|oldest| oldest > wanted) {
-        let why = format!("{why}, but {} no longer has the WAL after {}", source.name, data.end);
+        let why =
+            format!("{why}, but {} no longer has the WAL after {}", source.name, data.readable.max(data.end));
         return Need::Copy(why, None);
     }
     Need::Start(why)

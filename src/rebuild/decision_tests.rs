@@ -41,6 +41,7 @@ fn data() -> Data {
         major: 15,
         timeline: tli(1),
         end: lsn("0/4000000"),
+        readable: lsn("0/4000000"),
         history: None,
         epoch: None,
         can_rewind: true,
@@ -217,6 +218,9 @@ fn a_primary_without_the_wal_that_comes_next_is_copied_unless_there_is_an_archiv
     let source = Source { oldest_segment: Some(6), ..source() };
     let verdict = judge_with(&source, on_second(), &Asked::default()).unwrap();
     assert_eq!(verdict.decision, Decision::BaseBackup);
+    // Its pages lag behind, but the log that it received goes on to what the primary still has.
+    let received = Data { readable: lsn("0/6000000"), ..on_second() };
+    assert_eq!(judge_with(&source, received, &Asked::default()).unwrap().decision, Decision::StartAsIs);
     let archive = Data { restore_command: true, ..on_second() };
     assert_eq!(judge_with(&source, archive, &Asked::default()).unwrap().decision, Decision::StartAsIs);
 }

@@ -4,13 +4,15 @@ use super::decision::{Data, Fork};
 use super::journal::Exchange;
 use super::place::{self, Place};
 use super::tools::Tools;
-use super::wal::{self, Lost};
+use super::wal;
 use crate::error::{Error, Result};
 use crate::host::clock::{self, Deadline};
 use crate::host::files;
-use crate::pg::lsn::Lsn;
+use crate::pg::history::History;
+use crate::pg::lsn::{Lsn, Timeline};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,58 +92,70 @@ pub fn save(
     report.end = format!("{}:{}", data.timeline, data.end);
     report.exact &= fork.is_some();
     if let Some((first, from)) = begin {
-        let history = data.history.clone();
-        let later = history.iter().flat_map(|history| history.forks().to_vec());
-        let timelines = later.filter(|fork| fork.parent >= first).map(|fork| fork.parent);
-        for timeline in timelines.chain([data.timeline]) {
-            let begin = history.as_ref().and_then(|history| {
-                // Where this timeline begins: where the one before it was left.
-                history.forks().iter().rev().find(|fork| fork.parent < timeline).map(|fork| fork.at)
-            });
-            let from = from.max(begin.unwrap_or(Lsn::ZERO));
-            let mut command = tools.command("pg_waldump");
-            command.arg("-p").arg(&pg_wal).args(["-r", "Transaction", "-t", &timeline.to_string()]);
-            command.args(["-s", &from.to_string()]);
-            let lost = &mut report.transactions;
-            let exact = &mut report.exact;
-            tools.run(command, deadline, &mut |line, _| {
-                let Some(commit) = wal::commit(line) else { return };
-                if lost.len() >= MOST_TRANSACTIONS {
-                    *exact = false;
-                } else {
-                    add(lost, &commit);
-                }
-            })?;
-        }
-        copy_segments(place, &pg_wal, folder, (first, from, segment_size), &mut report)?;
+        // One reads the log, the other the disk: neither waits for the other.
+        let segments = std::thread::scope(|scope| {
+            let copied = scope.spawn(|| copy_segments(place, &pg_wal, folder, (first, from, segment_size)));
+            list_transactions(tools, &pg_wal, data, (first, from), &mut report, deadline)?;
+            copied.join().unwrap_or_else(|_| Err(Error::failed("can't keep the log")))
+        })?;
+        let new = segments.into_iter().filter(|name| !report.segments.contains(name)).collect::<Vec<_>>();
+        report.segments.extend(new);
     }
     save_configuration(place, folder)?;
     write_report(place, folder, &report)?;
     Ok(report)
 }
 
-fn add(lost: &mut Vec<Value>, commit: &Lost) {
-    let Ok(value) = serde_json::to_value(commit) else { return };
-    if !lost.contains(&value) {
-        lost.push(value);
+/// Lists the transactions of the part that is dropped, timeline by timeline.
+fn list_transactions(
+    tools: &Tools,
+    pg_wal: &Path,
+    data: &Data,
+    (first, from): (Timeline, Lsn),
+    report: &mut KeptReport,
+    deadline: Deadline,
+) -> Result<()> {
+    let forks = data.history.as_ref().map(History::forks).unwrap_or_default();
+    let timelines = forks.iter().map(|fork| fork.parent).filter(|parent| *parent >= first);
+    for timeline in timelines.chain([data.timeline]) {
+        // Where this timeline begins: where the one before it was left.
+        let begin = forks.iter().rev().find(|fork| fork.parent < timeline).map(|fork| fork.at);
+        let from = from.max(begin.unwrap_or(Lsn::ZERO));
+        let mut command = tools.command("pg_waldump");
+        command.arg("-p").arg(pg_wal).args(["-r", "Transaction", "-t", &timeline.to_string()]);
+        command.args(["-s", &from.to_string()]);
+        let KeptReport { transactions, exact, .. } = &mut *report;
+        let known: BTreeSet<String> =
+            transactions.iter().filter_map(|one| Some(one.get("lsn")?.as_str()?.to_owned())).collect();
+        tools.run(command, deadline, &mut |line, _| {
+            let Some(commit) = wal::commit(line).filter(|commit| !known.contains(&commit.lsn)) else {
+                return;
+            };
+            match serde_json::to_value(&commit) {
+                Ok(value) if transactions.len() < MOST_TRANSACTIONS => transactions.push(value),
+                _ => *exact = false,
+            }
+        })?;
     }
+    Ok(())
 }
 
-/// Copies the segments of the part that is dropped.
+/// Copies the segments of the part that is dropped; returns their names.
 fn copy_segments(
     place: &Place,
     pg_wal: &Path,
     folder: &Path,
-    (first, from, size): (crate::pg::lsn::Timeline, Lsn, u64),
-    report: &mut KeptReport,
-) -> Result<()> {
+    (first, from, size): (Timeline, Lsn, u64),
+) -> Result<Vec<String>> {
     let from = super::decision::segment(from, size);
     let mut segments: Vec<String> = super::observe::segments(pg_wal, size)
         .filter(|(timeline, number)| *timeline >= first && *number >= from)
         .map(|(timeline, number)| wal::named_segment(timeline, number, size))
         .collect();
     segments.sort();
-    let needed = u64::try_from(segments.len()).unwrap_or(u64::MAX).saturating_mul(size);
+    let wal = folder.join("wal");
+    let missing: Vec<&String> = segments.iter().filter(|name| !wal.join(name).exists()).collect();
+    let needed = u64::try_from(missing.len()).unwrap_or(u64::MAX).saturating_mul(size);
     if place.free().is_some_and(|free| free < needed) {
         return Err(Error::refused("there is no room to keep the log that will be dropped")
             .detail(format!("{} MB needed beside {}", needed >> 20, place.data().display()))
@@ -149,26 +163,23 @@ fn copy_segments(
                 "make room there; what earlier rebuilds have kept: pgbaton pg rebuild-standby --list-kept",
             ));
     }
-    let wal = folder.join("wal");
     place.make(&wal)?;
-    for name in segments {
-        let to = wal.join(&name);
-        if !to.exists() {
-            let half = wal.join(format!("{name}.half"));
-            copy(&pg_wal.join(&name), &half, place)?;
-            fs::rename(&half, &to).map_err(|error| files::os_error(&error, format!("can't keep {name}")))?;
-        }
-        if !report.segments.contains(&name) {
-            report.segments.push(name);
-        }
+    let half = |name: &str| wal.join(format!("{name}.half"));
+    for name in &missing {
+        copy(&pg_wal.join(name), &half(name), place)?;
     }
-    files::sync_directory(&wal).map_err(|error| files::os_error(&error, "can't keep the log".to_owned()))
+    // The disk has been writing since the first; only now is each waited for.
+    for name in &missing {
+        let failed = |error: io::Error| files::os_error(&error, format!("can't keep {name}"));
+        fs::File::open(half(name)).and_then(|file| file.sync_all()).map_err(failed)?;
+        fs::rename(half(name), wal.join(name)).map_err(failed)?;
+    }
+    files::sync_directory(&wal).map_err(|error| files::os_error(&error, "can't keep the log".to_owned()))?;
+    Ok(segments)
 }
 
 fn copy(from: &Path, to: &Path, place: &Place) -> Result<()> {
-    let failed = |error: io::Error| files::os_error(&error, format!("can't copy {}", from.display()));
-    fs::copy(from, to).map_err(failed)?;
-    fs::File::open(to).and_then(|file| file.sync_all()).map_err(failed)?;
+    fs::copy(from, to).map_err(|error| files::os_error(&error, format!("can't copy {}", from.display())))?;
     place.give(to)
 }
 
@@ -185,7 +196,11 @@ fn save_configuration(place: &Place, folder: &Path) -> Result<()> {
     place.make(&conf)?;
     place.make(&conf.join("conf.d"))?;
     for name in own_files(place.data()) {
-        copy(&place.data().join(&name), &conf.join(&name), place)?;
+        let to = conf.join(&name);
+        copy(&place.data().join(&name), &to, place)?;
+        fs::File::open(&to)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| files::os_error(&error, format!("can't keep {}", name.display())))?;
     }
     Ok(())
 }

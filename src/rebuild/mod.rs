@@ -12,6 +12,7 @@ pub mod kept;
 pub mod observe;
 pub mod place;
 pub mod register;
+pub mod rewind;
 pub mod service;
 pub mod source;
 pub mod step;

@@ -108,6 +108,12 @@ pub fn target(
         None => LogComparison::Unknown,
     };
     let oldest_segment = segments(&pg_wal, control.wal_segment_size).map(|(_, number)| number).min();
+    let lacks = source.oldest_segment.is_some_and(|oldest| oldest > segment(end, source.segment_size));
+    let readable = if seen.running || !lacks {
+        end
+    } else {
+        readable(&pg_wal, tools, source, (timeline, end), deadline)?
+    };
     Ok(Target::Data(Box::new(Data {
         role,
         state,
@@ -115,6 +121,7 @@ pub fn target(
         major: seen.data.version(),
         timeline,
         end,
+        readable,
         history,
         epoch: seen
             .facts
@@ -240,6 +247,35 @@ fn stopped(
         }
     })?;
     Ok((timeline, end))
+}
+
+/// Follows the log that is here along the primary's history; returns where it ends.
+///
+/// A standby's pages lag behind what it has received: its slot lets the primary throw away what only this log still has.
+fn readable(
+    pg_wal: &Path,
+    tools: &Tools,
+    source: &Source,
+    (mut timeline, mut at): (Timeline, Lsn),
+    deadline: Deadline,
+) -> Result<Lsn> {
+    let size = source.segment_size;
+    loop {
+        let fork = source.history.fork_of(timeline);
+        let mut command = tools.command("pg_waldump");
+        command.arg("-p").arg(pg_wal).args(["-t", &timeline.to_string(), "-s", &at.to_string()]);
+        command.args(fork.iter().flat_map(|fork| ["-e".to_owned(), fork.to_string()]));
+        tools.run(command, deadline, &mut |line, _| {
+            if let Some(record) = wal::parse_record(line) {
+                at = at.max(wal::next_record(&record, size).unwrap_or(record.at));
+            }
+        })?;
+        let next = source.history.forks().iter().map(|fork| fork.parent).chain([source.timeline]);
+        match (fork, next.filter(|next| *next > timeline).min()) {
+            (Some(fork), Some(next)) if at >= fork => (timeline, at) = (next, fork),
+            _ => return Ok(at),
+        }
+    }
 }
 
 fn record_length(pg_wal: &Path, timeline: Timeline, at: Lsn, size: u64) -> Option<u32> {

@@ -43,8 +43,11 @@ pub enum RebuildStep {
     },
     /// Replays the log of a primary that wasn't stopped in order.
     Recover,
-    /// Asks `pg_rewind` whether it can do it, and the primary whether it has the WAL that is needed afterwards.
-    CheckRewind,
+    /// Looks for the last common checkpoint, and asks the primary whether it has the WAL from there on.
+    CheckRewind {
+        /// Where the logs part.
+        fork: Option<Fork>,
+    },
     /// Takes back what the primary doesn't have.
     Rewind {
         /// The primary.
@@ -106,7 +109,7 @@ impl RebuildStep {
             Self::EnsureSlot { .. } => "ensure-slot",
             Self::SourceCheckpoint { .. } => "source-checkpoint",
             Self::Recover => "recover",
-            Self::CheckRewind => "check-rewind",
+            Self::CheckRewind { .. } => "check-rewind",
             Self::Rewind { .. } => "rewind",
             Self::Copy { .. } => "copy",
             Self::Exchange { .. } => "exchange",
@@ -131,7 +134,9 @@ impl fmt::Display for RebuildStep {
             Self::EnsureSlot { slot, source } => write!(f, "make the replication slot {slot} on {source}"),
             Self::SourceCheckpoint { source } => write!(f, "write a checkpoint on {source}"),
             Self::Recover => f.write_str("replay the log of the server that wasn't stopped in order"),
-            Self::CheckRewind => f.write_str("ask pg_rewind whether it can rewind"),
+            Self::CheckRewind { .. } => {
+                f.write_str("look whether the primary has the log from the last common checkpoint on")
+            }
             Self::Rewind { source } => write!(f, "rewind to where {source} went its own way"),
             Self::Copy { source, bytes, to } => {
                 write!(f, "copy {source} (about {} MB) to {}", bytes >> 20, to.display())
@@ -237,7 +242,8 @@ pub fn plan(verdict: &Verdict, outline: &Outline) -> Plan {
             if outline.recover {
                 steps.push(RebuildStep::Recover);
             }
-            steps.extend([RebuildStep::CheckRewind, RebuildStep::Rewind { source: source.clone() }]);
+            let fork = verdict.fork;
+            steps.extend([RebuildStep::CheckRewind { fork }, RebuildStep::Rewind { source: source.clone() }]);
         }
         (Done::Nothing, Decision::BaseBackup) => {
             if outline.state.is_some() {

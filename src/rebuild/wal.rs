@@ -77,6 +77,15 @@ pub fn parse_record(line: &str) -> Option<Record<'_>> {
     })
 }
 
+/// Returns where the record after this one begins, or would: after a switch, in the next segment.
+pub fn next_record(record: &Record<'_>, size: u64) -> Option<Lsn> {
+    let end = record_end(record.at, record.length, size)?;
+    if record.description.trim_end() == "SWITCH" {
+        return end.0.checked_next_multiple_of(size).map(Lsn);
+    }
+    Some(end)
+}
+
 /// A transaction that is only in the part of the log that will be dropped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Lost {
@@ -116,13 +125,51 @@ pub fn progress(line: &str) -> Option<(u64, u64)> {
     Some((bytes(done)?, bytes(total)?))
 }
 
-/// Returns the checkpoint that `pg_rewind` says it goes back to.
-pub fn common_checkpoint(output: &str) -> Option<(Lsn, Timeline)> {
-    let (_, rest) = output.split_once("last common checkpoint at ")?;
-    let mut words = rest.split_ascii_whitespace();
-    let at = words.next()?.parse().ok()?;
-    let timeline = words.nth(2)?.parse().ok()?;
-    Some((at, timeline))
+/// Returns whether `pg_rewind` says with this line that its looking is over: what comes next is written.
+pub fn rewind_writes(line: &str) -> bool {
+    line.contains("need to copy ") || progress(line).is_some()
+}
+
+/// A checkpoint in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Where its record is.
+    pub at: Lsn,
+    /// Where the replay begins that starts from it.
+    pub redo: Lsn,
+}
+
+/// Returns the checkpoint that a line of `pg_waldump` is the record of.
+pub fn checkpoint(line: &str) -> Option<Checkpoint> {
+    let record = parse_record(line)?;
+    let kinds = ["CHECKPOINT_ONLINE redo ", "CHECKPOINT_SHUTDOWN redo "];
+    let rest = kinds.iter().find_map(|kind| record.description.strip_prefix(kind))?;
+    let redo = rest.split([';', ',', ' ']).next()?.parse().ok()?;
+    Some(Checkpoint { at: record.at, redo })
+}
+
+/// Returns the segments from which to read up to `until`, so that the log is read back to where it is whole and no more
+/// than twice: 1, 2, 4, ... segments.
+pub fn windows(here: &[(Timeline, u64)], timeline: Timeline, until: Lsn, size: u64) -> Vec<u64> {
+    let last = until.0.saturating_sub(1).checked_div(size).unwrap_or(0);
+    let has = |number: u64| here.contains(&(timeline, number));
+    let mut first = last;
+    let mut found = Vec::new();
+    let mut length = 1_u64;
+    while has(first) {
+        let wanted = last.saturating_sub(length.saturating_sub(1));
+        while first > wanted && has(first.saturating_sub(1)) {
+            first = first.saturating_sub(1);
+        }
+        if found.last() != Some(&first) {
+            found.push(first);
+        }
+        if first > wanted || first == 0 {
+            break;
+        }
+        length = length.saturating_mul(2);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -171,6 +218,14 @@ mod tests {
     }
 
     #[test]
+    fn after_a_switch_the_log_goes_on_in_the_next_segment() {
+        let line = "rmgr: XLOG        len (rec/tot):     24/    24, tx:          0, lsn: 0/22B615A0, prev 0/22B61560, desc: SWITCH ";
+        assert_eq!(next_record(&parse_record(line).unwrap(), SIZE), Some(lsn("0/23000000")));
+        let other = line.replace("SWITCH", "NOOP");
+        assert_eq!(next_record(&parse_record(&other).unwrap(), SIZE), Some(lsn("0/22B615B8")));
+    }
+
+    #[test]
     fn progress_is_read_from_both_programs() {
         assert_eq!(progress("   1024/2048 kB (50%), 0/1 tablespace"), Some((1 << 20, 2 << 20)));
         assert_eq!(progress("100/200 kB (50%) copied"), Some((102_400, 204_800)));
@@ -178,15 +233,37 @@ mod tests {
     }
 
     #[test]
-    fn the_common_checkpoint_is_read() {
-        let said = "pg_rewind: servers diverged\npg_rewind: rewinding from last common checkpoint at 0/3000060 on timeline 1\n";
-        assert_eq!(common_checkpoint(said), Some((lsn("0/3000060"), Timeline::FIRST)));
+    fn a_checkpoint_is_read() {
+        let line = "rmgr: XLOG        len (rec/tot):    114/   114, tx:          0, lsn: 0/03000060, prev 0/03000028, desc: CHECKPOINT_ONLINE redo 0/3000028; tli 1; prev tli 1; fpw true";
+        assert_eq!(checkpoint(line), Some(Checkpoint { at: lsn("0/3000060"), redo: lsn("0/3000028") }));
+        let shutdown = line.replace("ONLINE", "SHUTDOWN");
+        assert_eq!(checkpoint(&shutdown).map(|found| found.redo), Some(lsn("0/3000028")));
+        assert_eq!(checkpoint(&line.replace("CHECKPOINT_ONLINE redo", "CHECKPOINT_REDO wal_level")), None);
+    }
+
+    #[test]
+    fn the_log_is_read_back_in_windows_that_double_as_far_as_it_is_whole() {
+        let here: Vec<(Timeline, u64)> =
+            [1, 2, 4, 5, 6, 7, 8, 9].map(|number| (Timeline::FIRST, number)).to_vec();
+        let until = Lsn(9 * SIZE + 100);
+        assert_eq!(windows(&here, Timeline::FIRST, until, SIZE), [9, 8, 6, 4]);
+        assert_eq!(windows(&here, Timeline::FIRST, Lsn(9 * SIZE), SIZE), [8, 7, 5, 4]);
+        assert_eq!(windows(&here, Timeline::FIRST, Lsn(3 * SIZE), SIZE), [2, 1]);
+        assert_eq!(windows(&here, Timeline::FIRST, Lsn(4 * SIZE), SIZE), [0_u64; 0]);
+        assert_eq!(windows(&here, Timeline::new(2).unwrap(), until, SIZE), [0_u64; 0]);
+    }
+
+    #[test]
+    fn pg_rewind_says_when_it_begins_to_write() {
+        assert!(rewind_writes("pg_rewind: need to copy 35 MB (total source directory size is 61 MB)"));
+        assert!(rewind_writes("  1024/36864 kB (2%) copied"));
+        assert!(!rewind_writes("pg_rewind: reading WAL in target"));
     }
 
     proptest! {
         #[test]
         fn no_text_makes_the_parsers_panic(text in "(?s).{0,80}") {
-            let _ = (parse_record(&text), commit(&text), progress(&text), common_checkpoint(&text));
+            let _ = (parse_record(&text), commit(&text), progress(&text), checkpoint(&text));
             let _ = parse_segment(&text, SIZE);
         }
 
@@ -194,6 +271,7 @@ mod tests {
         fn no_number_makes_the_arithmetic_panic(at: u64, length: u32, size: u64) {
             let _ = record_end(Lsn(at), length, SIZE);
             let _ = segment_name(Timeline::FIRST, Lsn(at), size);
+            let _ = windows(&[(Timeline::FIRST, at.checked_div(size).unwrap_or(0))], Timeline::FIRST, Lsn(at), size);
         }
     }
 }

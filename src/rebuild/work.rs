@@ -1,7 +1,7 @@
 //! Carries the steps of a rebuild out. Each may be done again by a later run, whatever ended this one.
 
 use super::conf::{self, ConnInfo};
-use super::decision::{Data, segment};
+use super::decision::Data;
 use super::journal::{self, Exchange, Journal, Phase};
 use super::kept;
 use super::place::{self, Place, with_suffix};
@@ -93,9 +93,6 @@ pub struct Work {
     pub no_rewind: Option<String>,
 }
 
-/// Beside the data directory while a single-user server runs, which can't work with it.
-const SIGNAL_ASIDE: &str = "standby.signal.pgbaton";
-
 /// How long a server that is in the way may take to stop, in order and then at once.
 const STOP: Duration = Duration::from_secs(10);
 
@@ -129,7 +126,7 @@ impl Work {
                 Ok((false, None))
             }
             RebuildStep::Recover => self.recover(deadline),
-            RebuildStep::CheckRewind => self.check_rewind(deadline),
+            RebuildStep::CheckRewind { fork } => self.check_rewind(*fork, deadline),
             RebuildStep::Rewind { .. } => self.rewind(deadline),
             RebuildStep::Copy { .. } => self.copy(deadline),
             RebuildStep::Exchange { .. } => self.exchange(),
@@ -158,7 +155,7 @@ impl Work {
 
     /// Makes sure that nobody has started a server meanwhile: a run that was killed may have left a `pg_ctl` behind
     /// that starts one a moment later.
-    fn nobody_home(&self) -> Result<()> {
+    pub(super) fn nobody_home(&self) -> Result<()> {
         let processes = self.directory()?.processes()?;
         if processes.is_empty() {
             return Ok(());
@@ -172,7 +169,7 @@ impl Work {
         DataDirectory::open(self.place.data())
     }
 
-    fn phase(&mut self, phase: Phase) -> Result<()> {
+    pub(super) fn phase(&mut self, phase: Phase) -> Result<()> {
         self.journal.phase = phase;
         journal::write(&self.place, &self.journal)
     }
@@ -211,113 +208,7 @@ impl Work {
         Ok((!fetched.is_empty(), Some(fetched.join(", ")).filter(|names| !names.is_empty())))
     }
 
-    /// Lets a single-user server replay the log, as `pg_rewind` would, but with the archive left alone.
-    fn recover(&mut self, deadline: Deadline) -> Done {
-        self.directory()?.clear_zombie_s_locks(deadline)?;
-        let data = self.place.data().to_owned();
-        let (signal, aside) = (data.join("standby.signal"), data.join(SIGNAL_ASIDE));
-        let moved = |from: &Path, to: &Path| match fs::rename(from, to) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(files::os_error(&error, format!("can't move {}", from.display())))
-            }
-            _ => Ok(()),
-        };
-        moved(&signal, &aside)?;
-        let mut command = self.tools.command("postgres");
-        command.arg("--single").arg("-D").arg(&data).args(["-c", "archive_command=false"]);
-        if let Some(file) = self.start.config_file() {
-            command.arg("-c").arg(format!("config_file={}", file.display()));
-        }
-        command.arg("template1");
-        let ended = self.tools.run(command, deadline, &mut |_, _| {});
-        // Whatever came of it: from here on no start may be a primary's.
-        moved(&aside, &signal)?;
-        self.directory()?.write_standby_signal()?;
-        let ended = ended?;
-        if !ended.success {
-            let why = format!("the log can't be replayed here ({})", last_line(&ended.said));
-            return Err(self.impossible(why, &ended));
-        }
-        Ok((true, None))
-    }
-
-    fn rewind_command(&self, dry_run: bool) -> Command {
-        let mut info = self.source.conninfo(self.major);
-        info.set("dbname", &self.source.conn.dbname);
-        info.set("application_name", "pgbaton/rewind");
-        info.set("options", "-c statement_timeout=0 -c lock_timeout=0 -c idle_session_timeout=0");
-        if self.data.as_ref().is_some_and(|data| data.major < 14) {
-            info.set("options", "-c statement_timeout=0 -c lock_timeout=0");
-        }
-        let mut command = self.tools.command("pg_rewind");
-        command.arg("--target-pgdata").arg(self.place.data());
-        command.arg("--source-server").arg(info.to_string()).args(["--progress", "--no-ensure-shutdown"]);
-        if let Some(file) = self.start.config_file()
-            && self.data.as_ref().is_some_and(|data| data.major >= 15)
-        {
-            command.arg("--config-file").arg(file);
-        }
-        if dry_run {
-            command.arg("--dry-run");
-        } else {
-            // Makes it a standby before it ends, so that no moment is left in which it isn't one.
-            command.arg("--write-recovery-conf");
-        }
-        command
-    }
-
-    fn check_rewind(&mut self, deadline: Deadline) -> Done {
-        let ended = self.tools.run(self.rewind_command(true), deadline, &mut |_, _| {})?;
-        if !ended.success {
-            let why = format!("pg_rewind can't do it ({})", last_line(&ended.said));
-            return Err(self.impossible(why, &ended));
-        }
-        let Some((checkpoint, timeline)) = wal::common_checkpoint(&ended.said) else {
-            return Ok((false, Some(last_line(&ended.said))));
-        };
-        // pg_rewind doesn't ask whether the primary still has what the standby will replay first.
-        let (_, source) = self.source.observe(deadline)?;
-        let mut redo = checkpoint;
-        let mut command = self.tools.command("pg_waldump");
-        let pg_wal = self.place.data().join("pg_wal");
-        command.arg("-p").arg(&pg_wal).args(["-t", &timeline.to_string(), "-n", "1"]);
-        command.args(["-s", &checkpoint.to_string()]);
-        self.tools.run(command, deadline, &mut |line, _| {
-            let after = line.split_once("redo ").and_then(|(_, rest)| rest.split([';', ' ']).next());
-            redo = after.and_then(|text| text.parse().ok()).unwrap_or(redo);
-        })?;
-        if source.oldest_segment.is_some_and(|oldest| oldest > segment(redo, source.segment_size)) {
-            let why = format!("{} no longer has the WAL from {redo} on", source.name);
-            return Err(self.impossible(why, &ended));
-        }
-        Ok((false, Some(format!("last common checkpoint {checkpoint} on timeline {timeline}"))))
-    }
-
-    fn rewind(&mut self, deadline: Deadline) -> Done {
-        self.nobody_home()?;
-        self.phase(Phase::Rewinding)?;
-        self.bar()?;
-        let command = self.rewind_command(false);
-        let ended = self.run_with_ticks(command, deadline)?;
-        if !ended.success {
-            let why = format!("pg_rewind failed half-way ({})", last_line(&ended.said));
-            return Err(self.impossible(why, &ended));
-        }
-        self.directory()?.write_standby_signal()?;
-        place::remove_socket_locks(self.place.data())?;
-        self.phase(Phase::Rewound)?;
-        Ok((true, Some(last_line(&ended.said))))
-    }
-
-    fn impossible(&mut self, why: String, ended: &Ended) -> Error {
-        let error = Error::failed(format!("a rewind isn't possible: {why}"))
-            .detail(&ended.said)
-            .hint("run it with --method basebackup");
-        self.no_rewind = Some(why);
-        error
-    }
-
-    fn run_with_ticks(&self, command: Command, deadline: Deadline) -> Result<Ended> {
+    pub(super) fn run_with_ticks(&self, command: Command, deadline: Deadline) -> Result<Ended> {
         self.tools.run(command, deadline, &mut |line, _| {
             if let (Some((done, total)), Some(ticks)) = (wal::progress(line), &self.ticks) {
                 // Nobody has to watch.
@@ -593,7 +484,7 @@ fn moving(path: &Path, error: &io::Error) -> Error {
     files::os_error(error, format!("can't move {}", path.display()))
 }
 
-fn last_line(text: &str) -> String {
+pub(super) fn last_line(text: &str) -> String {
     let errors = text.lines().rev().find(|line| line.contains("error:") || line.contains("FATAL:"));
     errors.or_else(|| text.lines().last()).unwrap_or_default().trim().to_owned()
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything is printed as stage times, or as a ratio to a floor or a peer that is measured in the same run;
 //! nothing is asserted. `cargo bench -- --rounds 10` takes more rounds, `--seconds 10` shorter windows, and `failover`,
-//! `engine`, `verbs` or `process` one part, `engine memory costs` or `failover freeze` some rows of it;
+//! `engine`, `verbs` or `process` one part, `engine memory costs`, `verbs rewind` or `failover freeze` some rows of it;
 //! `--megabytes 2000` is how much data a rebuild copies.
 #![allow(
     clippy::print_stdout,
@@ -64,7 +64,7 @@ fn main() {
         memory();
     }
     if wanted("verbs") {
-        verbs::run(rounds, number("--megabytes", 500));
+        verbs::run(rounds, number("--megabytes", 500), &words);
     }
     if wanted("engine") {
         engine::run(u64::try_from(number("--seconds", 60)).expect("a number of seconds"), &words);

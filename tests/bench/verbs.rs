@@ -2,6 +2,7 @@
 
 use crate::support::{Cluster, Folder, bin_dir, give, long, must, tool, wait_for};
 use crate::{BINARY, machine, median, print_series, series, timed};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -9,13 +10,26 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// What the server writes before each line: seconds and milliseconds since 1970.
 const LOGGING: &str = "log_line_prefix = '%n '";
 
-pub(crate) fn run(rounds: usize, megabytes: usize) {
+pub(crate) fn run(rounds: usize, megabytes: usize, words: &[String]) {
     println!("\nverbs ({}; milliseconds: min / median / max; the ratio is that of the medians)", machine());
-    start_up(rounds.max(20));
-    promotions(rounds);
-    histories(rounds.max(10));
-    copies(rounds.clamp(2, 5), megabytes);
-    rewinds(rounds.clamp(2, 5), megabytes);
+    let names = ["start", "promotion", "history", "copy", "rewind"];
+    let some = names.iter().any(|name| words.iter().any(|word| word == name));
+    let wanted = |name: &str| !some || words.iter().any(|word| word == name);
+    if wanted("start") {
+        start_up(rounds.max(20));
+    }
+    if wanted("promotion") {
+        promotions(rounds);
+    }
+    if wanted("history") {
+        histories(rounds.max(10));
+    }
+    if wanted("copy") {
+        copies(rounds.clamp(2, 5), megabytes);
+    }
+    if wanted("rewind") {
+        rewinds(rounds.clamp(2, 5), megabytes);
+    }
 }
 
 /// A command of ours for a server, without a configuration.
@@ -330,27 +344,46 @@ fn rewinds(rounds: usize, megabytes: usize) {
     println!(
         "\n  a rewind of {size:.0} MB, a third of them changed (medians of {rounds}; the share is of pg_rewind's rate)"
     );
-    let (mut plain, mut step, mut whole) = (vec![], vec![], vec![]);
-    for _ in 0..rounds {
+    let (mut plain, mut by_hand, mut step, mut whole) = (vec![], vec![], vec![], vec![]);
+    let mut stages: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    // Neither is always the first: what one leaves in the page cache must not be the other's gain.
+    for turn in 0..rounds * 2 {
         let old = Cluster::copy_of(&first);
         settle(&old.data());
-        let mut rewind = tool("pg_rewind");
-        rewind.arg("-D").arg(old.data()).args(["-R", "-P", "--source-server"]);
-        rewind.arg(format!("host={} port=5432 user=postgres dbname=postgres", second.sockets().display()));
-        plain.push(clocked(&mut rewind).0);
-        drop(old);
-        let old = Cluster::copy_of(&first);
-        settle(&old.data());
-        let (all, document) = rebuild(&old, &second, &["--method", "rewind"]);
-        step.push(took(&document, "rewind"));
-        whole.push(all);
+        if matches!(turn % 4, 0 | 3) {
+            let source =
+                format!("host={} port=5432 user=postgres dbname=postgres", second.sockets().display());
+            second.ask("SELECT pg_create_physical_replication_slot('n1', true)");
+            let own = std::fs::read(old.data().join("postgresql.conf")).expect("its configuration");
+            let begin = Instant::now();
+            let mut rewind = tool("pg_rewind");
+            rewind.arg("-D").arg(old.data()).args(["-R", "-P", "--source-server", &source]);
+            plain.push(clocked(&mut rewind).0);
+            // It brings the source's configuration along; by hand, too, the own one must be put back.
+            std::fs::write(old.data().join("postgresql.conf"), own).expect("its configuration");
+            old.start();
+            second.wait_until("SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'");
+            by_hand.push(begin.elapsed().as_secs_f64() * 1e3);
+        } else {
+            let (all, document) = rebuild(&old, &second, &["--method", "rewind"]);
+            step.push(took(&document, "rewind"));
+            whole.push(all);
+            for one in document["steps"].as_array().expect("the steps") {
+                let name = one["step"].as_str().unwrap_or_default().to_owned();
+                stages.entry(name).or_default().push(one["took_ms"].as_f64().unwrap_or(0.0));
+            }
+        }
         drop(old);
         second.wait_until("SELECT count(*) = 0 FROM pg_replication_slots WHERE active");
         second.ask("SELECT pg_drop_replication_slot('n1')");
     }
     rates("pg_rewind", &plain, size, None);
     rates("pgbaton: the rewind", &step, size, Some(&plain));
-    rates("pgbaton: with its checks, until it streams", &whole, size, Some(&plain));
+    rates("pg_rewind, pg_ctl start, until it streams", &by_hand, size, None);
+    rates("pgbaton: with its checks, until it streams", &whole, size, Some(&by_hand));
+    for (name, values) in stages.iter().filter(|(_, values)| median(values) >= 5.0) {
+        println!("    of it: {name:<37} {:>8.0} ms", median(values));
+    }
 }
 
 /// Writes a fresh copy to the disk before anything is timed.

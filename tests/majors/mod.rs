@@ -82,6 +82,24 @@ macro_rules! suite {
             }
 
             #[test]
+            fn recovered_far_from_its_checkpoint() {
+                on_major($major);
+                rebuild::scenarios::a_crashed_primary_s_own_recovery_leaves_the_log_that_the_rewind_reads();
+            }
+
+            #[test]
+            fn received_ahead_of_its_pages() {
+                on_major($major);
+                rebuild::scenarios::what_a_standby_has_received_need_not_come_from_the_primary_again();
+            }
+
+            #[test]
+            fn rewind_refused() {
+                on_major($major);
+                rebuild::scenarios::a_rewind_that_pg_rewind_refuses_has_written_nothing();
+            }
+
+            #[test]
             fn source_is_a_standby() {
                 on_major($major);
                 rebuild::what_must_not_be_touched_is_refused();

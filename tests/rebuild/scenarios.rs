@@ -1,7 +1,8 @@
 //! Chains of standbys, and standbys that look well and aren't.
 
-use super::{diverged, follows, pair, promote, rebuilt};
-use crate::support::pg::{Cluster, wait_for};
+use super::{diverged, follows, pair, promote, rebuilt, step};
+use crate::support::pg::{Cluster, long, must, tool, wait_for};
+use std::path::Path;
 
 #[test]
 pub(crate) fn in_a_cascade_the_middle_one_follows_the_one_below_it() {
@@ -32,4 +33,125 @@ pub(crate) fn a_standby_that_is_stuck_on_an_old_timeline_is_rewound() {
     let document = rebuilt(&first, &second, &[]);
     assert_eq!(document["decision"], "rewind", "{document:#}");
     follows(&first, &second);
+}
+
+/// A crashed standby that has received more than its pages hold, while the primary has thrown all that away.
+fn received_ahead_of_its_pages(more_on_the_primary: bool) -> (Cluster, Cluster) {
+    let (first, second) = pair("wal_keep_size = 0\nmin_wal_size = 32MB");
+    second.session().execute("CHECKPOINT", long()).unwrap();
+    let write = |sql: &str| first.session().execute(sql, long()).unwrap();
+    let switch = || {
+        for _ in 0..3 {
+            write("INSERT INTO public.t VALUES (7)");
+            write("SELECT pg_switch_wal()");
+        }
+    };
+    switch();
+    let end = first.ask("SELECT pg_current_wal_lsn()");
+    second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
+    second.kill();
+    if more_on_the_primary {
+        switch();
+    }
+    write("CHECKPOINT");
+    (first, second)
+}
+
+#[test]
+pub(crate) fn what_a_standby_has_received_need_not_come_from_the_primary_again() {
+    let (first, second) = received_ahead_of_its_pages(false);
+    let oldest = first.ask("SELECT min(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'");
+    let text = must(tool("pg_controldata").arg("-D").arg(second.data()));
+    let line = text.lines().find(|line| line.contains("Minimum recovery ending location")).unwrap();
+    let pages = first.ask(&format!("SELECT pg_walfile_name('{}')", line.rsplit(' ').next().unwrap()));
+    assert!(oldest > pages, "the primary has {oldest}, the pages end in {pages}");
+    let document = rebuilt(&second, &first, &[]);
+    assert_eq!(document["decision"], "start-as-is", "{document:#}");
+    follows(&second, &first);
+}
+
+#[test]
+fn a_standby_that_lacks_log_the_primary_has_thrown_away_is_copied() {
+    let (first, second) = received_ahead_of_its_pages(true);
+    let document = rebuilt(&second, &first, &[]);
+    assert_eq!(document["decision"], "base-backup", "{document:#}");
+    assert!(document["why"].as_str().unwrap().contains("no longer has the WAL after"), "{document:#}");
+    follows(&second, &first);
+}
+
+/// The number of the segment in which a stopped server's replay would begin, as the last 16 digits of its name.
+fn redo_segment(server: &Cluster) -> String {
+    let text = must(tool("pg_controldata").arg("-D").arg(server.data()));
+    let line = text.lines().find(|line| line.contains("REDO WAL file:")).unwrap();
+    line.rsplit(' ').next().unwrap()[8..].to_owned()
+}
+
+/// A crashed former primary whose last checkpoint before the fork is some segments back.
+fn crashed_far_from_its_checkpoint(kept_by_the_other: &str) -> (Cluster, Cluster) {
+    let (first, second) = pair("wal_keep_size = 0\nmin_wal_size = 32MB");
+    let write = |sql: &str| first.session().execute(sql, long()).unwrap();
+    second.append_settings(&format!("wal_keep_size = {kept_by_the_other}"));
+    second.ask("SELECT pg_reload_conf()");
+    second.wait_until(&format!("SELECT current_setting('wal_keep_size') = '{kept_by_the_other}'"));
+    write("CHECKPOINT");
+    for _ in 0..3 {
+        write("INSERT INTO public.t VALUES (7)");
+        write("SELECT pg_switch_wal()");
+    }
+    write("INSERT INTO public.t VALUES (8)");
+    let end = first.ask("SELECT pg_current_wal_lsn()");
+    second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
+    promote(&second);
+    write("INSERT INTO public.t VALUES (-1)");
+    first.kill();
+    (first, second)
+}
+
+#[test]
+pub(crate) fn a_crashed_primary_s_own_recovery_leaves_the_log_that_the_rewind_reads() {
+    let (first, second) = crashed_far_from_its_checkpoint("1GB");
+    let document = rebuilt(&first, &second, &[]);
+    assert_eq!(
+        (&document["decision"], step(&document, "rewind")),
+        (&"rewind".into(), "done"),
+        "{document:#}"
+    );
+    follows(&first, &second);
+}
+
+#[test]
+fn a_rewind_whose_log_the_primary_has_thrown_away_is_a_base_backup() {
+    let (first, second) = crashed_far_from_its_checkpoint("0");
+    // The primary keeps the segment of the fork, but not the one that a replay would begin with.
+    second.session().execute("CHECKPOINT", long()).unwrap();
+    let oldest = second.ask("SELECT min(name) FROM pg_ls_waldir() WHERE name ~ '^[0-9A-F]{24}$'");
+    assert!(oldest[8..] > *redo_segment(&first), "{oldest}");
+    let document = rebuilt(&first, &second, &[]);
+    assert_eq!(document["decision"], "base-backup", "{document:#}");
+    assert!(document["why"].as_str().unwrap().contains("no longer has the WAL from"), "{document:#}");
+    assert_eq!(step(&document, "rewind"), "skipped", "{document:#}");
+    follows(&first, &second);
+}
+
+#[test]
+pub(crate) fn a_rewind_that_pg_rewind_refuses_has_written_nothing() {
+    let (first, second) = diverged("");
+    let write = |sql: &str| first.session().execute(sql, long()).unwrap();
+    let damaged = first.ask("SELECT pg_walfile_name(pg_switch_wal() + 1)");
+    write("INSERT INTO public.t VALUES (-200)");
+    write("SELECT pg_switch_wal()");
+    write("INSERT INTO public.t VALUES (-201)");
+    first.stop();
+    // A segment after the fork is gone: only pg_rewind notices.
+    std::fs::remove_file(first.data().join("pg_wal").join(damaged)).unwrap();
+    let document = rebuilt(&first, &second, &[]);
+    assert_eq!(document["decision"], "base-backup", "{document:#}");
+    assert!(document["why"].as_str().unwrap().contains("pg_rewind can't do it"), "{document:#}");
+    follows(&first, &second);
+    let kept = document["kept"].as_str().unwrap();
+    let old = Path::new(kept).join("data");
+    assert!(old.join("PG_VERSION").exists());
+    // A rewound folder has the primary's control file; this one has its own.
+    let control = |data: &Path| std::fs::read(data.join("global/pg_control")).unwrap();
+    assert_ne!(control(&old), control(&first.data()));
 }
