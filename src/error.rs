@@ -100,7 +100,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// Creates an error of this kind; `message` is lower case and has no full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), detail: None, hints: Vec::new() }))
+        Self(Box::new(Inner { kind, message: plain(message.into()), detail: None, hints: Vec::new() }))
     }
 
     /// Creates an error of kind [`Kind::Failed`].
@@ -121,7 +121,7 @@ impl Error {
     /// Adds the facts behind the message (a second call appends).
     #[must_use]
     pub fn detail(mut self, detail: impl fmt::Display) -> Self {
-        let text = detail.to_string();
+        let text = plain(detail.to_string());
         self.0.detail = Some(match self.0.detail.take() {
             Some(old) => format!("{old}; {text}"),
             None => text,
@@ -164,6 +164,21 @@ impl Error {
     }
 }
 
+/// Takes the number away that Rust puts behind a system call's own words: "No route to host (os error 113)".
+pub fn plain(mut text: String) -> String {
+    const MARK: &str = " (os error ";
+    while let Some(start) = text.find(MARK) {
+        let rest = text.get(start.saturating_add(MARK.len())..).unwrap_or_default();
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        if !rest.get(digits..).is_some_and(|rest| rest.starts_with(')')) {
+            break;
+        }
+        let end = start.saturating_add(MARK.len()).saturating_add(digits).saturating_add(1);
+        text.replace_range(start..end, "");
+    }
+    text
+}
+
 /// One line: the message, and the detail in parentheses. The full form is `output`'s.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -185,6 +200,14 @@ mod tests {
     fn exit_codes_are_the_published_table() {
         let codes: Vec<u8> = Kind::ALL.iter().map(|kind| kind.exit_code()).collect();
         assert_eq!(codes, [1, 2, 3, 4, 69, 75, 77, 78]);
+    }
+
+    #[test]
+    fn a_system_call_s_words_come_without_its_number() {
+        let error = Error::failed("x (os error 1)")
+            .detail(std::io::Error::from_raw_os_error(113))
+            .detail("y (os error z)");
+        assert_eq!(error.to_string(), "x (No route to host; y (os error z))");
     }
 
     #[test]

@@ -113,7 +113,7 @@ impl From<ConnError> for Error {
             ConnError::Refused(_) => told.hint(
                 "does PostgreSQL run there, with this port and unix_socket_directories? pg_lsclusters, or ss -ltx",
             ),
-            ConnError::NoRoute(..) => told.hint("is the address right, and is the network up? ip route get ADDRESS"),
+            ConnError::NoRoute(..) => told.hint("is the host on, the address right and the network up? ping ADDRESS; ip route get ADDRESS"),
             ConnError::Timeout(_) => told.hint("is the machine up, and does a firewall drop the packets?"),
             ConnError::Auth(_) => told.hint("which line of pg_hba.conf lets this role in from here?"),
             _ => told,

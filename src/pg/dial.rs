@@ -190,10 +190,12 @@ pub(super) fn classify(error: &postgres::Error, place: &str) -> ConnError {
             Io::ConnectionRefused | Io::NotFound => ConnError::Refused(place.to_owned()),
             Io::TimedOut => ConnError::Timeout(place.to_owned()),
             Io::HostUnreachable | Io::NetworkUnreachable | Io::AddrNotAvailable => {
-                ConnError::NoRoute(place.to_owned(), io.to_string())
+                ConnError::NoRoute(place.to_owned(), crate::error::plain(io.to_string()))
             }
             Io::PermissionDenied => ConnError::Auth(format!("{place}: {io}")),
-            _ => ConnError::Lost(io.to_string()),
+            // What the library says of an answer that ended early.
+            Io::UnexpectedEof => ConnError::Lost(format!("{place} ended the connection within an answer")),
+            _ => ConnError::Lost(crate::error::plain(io.to_string())),
         };
     }
     let text = source.map_or_else(|| error.to_string(), ToString::to_string);

@@ -575,10 +575,10 @@ fn classify(error: &io::Error, place: &str) -> ConnError {
         Io::ConnectionRefused | Io::NotFound => ConnError::Refused(place.to_owned()),
         Io::TimedOut | Io::WouldBlock => ConnError::Timeout(place.to_owned()),
         Io::HostUnreachable | Io::NetworkUnreachable | Io::AddrNotAvailable => {
-            ConnError::NoRoute(place.to_owned(), error.to_string())
+            ConnError::NoRoute(place.to_owned(), crate::error::plain(error.to_string()))
         }
         Io::PermissionDenied => ConnError::Auth(format!("{place}: {error}")),
-        _ => ConnError::Lost(format!("{place}: {error}")),
+        _ => ConnError::Lost(crate::error::plain(format!("{place}: {error}"))),
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) fn start(name: &str, section: u8, about: &str) -> Page {
         Some(first) if !about.starts_with("PostgreSQL") => first.to_lowercase().chain(letters).collect(),
         _ => about.to_owned(),
     };
-    page.raw(&format!("{} \\- {}", escape(name), escape(&about)));
+    page.running(&format!("{} \\- {}", escape(name), escape(&about)));
     page
 }
 

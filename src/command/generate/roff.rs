@@ -1,5 +1,8 @@
 //! As much of man(7) as the pages need, written so that mandoc has nothing to say about it.
 
+/// How long a line may get, in octets, with what may have to be added to it.
+const WIDEST: usize = 75;
+
 /// A man page in the making.
 #[derive(Debug)]
 pub(super) struct Page(String);
@@ -34,7 +37,26 @@ impl Page {
     /// Adds running text.
     pub(super) fn text(&mut self, text: &str) {
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-        self.raw(&protect(&set_code(&escape(&text))));
+        self.running(&set_code(&escape(&text)));
+    }
+
+    /// Adds running text that is set as it is, on lines that mandoc doesn't find too long.
+    pub(super) fn running(&mut self, text: &str) {
+        let mut line = String::new();
+        for word in text.split(' ') {
+            if !line.is_empty() && line.len().saturating_add(word.len()) > WIDEST {
+                let ended = line.trim_end_matches("\\fR").trim_end_matches([')', '"', '\'']);
+                // The end of a sentence would get a wider space at the end of a line than within.
+                let guard = if ended.ends_with(['.', '!', '?']) { "\\&" } else { "" };
+                self.raw(&format!("{}{guard}", protect(&line)));
+                line.clear();
+            }
+            if !line.is_empty() {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        self.raw(&protect(&line));
     }
 
     /// Adds paragraphs, which a blank line divides.
@@ -103,6 +125,15 @@ fn protect(line: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_text_goes_over_several_lines_and_is_read_as_one() {
+        let mut page = Page::new("x", 8, "2026-11-22", "x 1");
+        page.text(&format!("{} end. .so next", "word ".repeat(14)));
+        let text = page.finish();
+        let lines: Vec<&str> = text.lines().skip(2).collect();
+        assert_eq!(lines, [format!("{}end.\\&", "word ".repeat(14)).as_str(), "\\&.so next"]);
+    }
 
     #[test]
     fn no_text_is_read_as_a_request() {

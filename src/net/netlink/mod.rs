@@ -431,7 +431,7 @@ mod tests {
         let error = refusal(libc::EINVAL, words, "can't add it".to_owned());
         assert_eq!(
             error.to_string(),
-            "can't add it (Invalid argument (os error 22); the kernel says: Invalid prefix length)"
+            "can't add it (Invalid argument; the kernel says: Invalid prefix length)"
         );
     }
 

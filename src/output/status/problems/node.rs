@@ -38,8 +38,11 @@ impl Finder<'_> {
             ),
             Reach::NoRoute => (
                 "no-route",
-                format!("the network has no way there{detail}"),
-                format!("ip route get {}", node.address),
+                format!(
+                    "{}: host off or cut off, or no route to it",
+                    node.detail.as_deref().unwrap_or("it can't be reached")
+                ),
+                format!("does the host answer? ping {0}; ip route get {0}", node.address),
             ),
             Reach::Auth => (
                 "not-let-in",

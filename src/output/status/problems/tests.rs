@@ -354,7 +354,12 @@ fn each_way_of_not_answering_has_its_own_question() {
             "x: host off, cut off, or server frozen",
             "does the host answer? ping 192.0.2.22",
         ),
-        (Reach::NoRoute, "no-route", "the network has no way there (x)", "ip route get 192.0.2.22"),
+        (
+            Reach::NoRoute,
+            "no-route",
+            "x: host off or cut off, or no route to it",
+            "does the host answer? ping 192.0.2.22; ip route get 192.0.2.22",
+        ),
         (
             Reach::Auth,
             "not-let-in",
