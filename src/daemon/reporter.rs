@@ -1,7 +1,7 @@
 //! Tells the primary's database how this node is, so that `cluster status` can say so from any node.
 //!
-//! Best effort, and only when something changed: a row of `pgbaton.node_status`, which replication carries to
-//! every node. Nothing waits for this thread.
+//! Best effort: a row of `pgbaton.node_status`, which replication carries to every node. It is written when something
+//! changed, and now and then to show that the daemon lives. Nothing waits for this thread.
 
 use crate::host::clock::Deadline;
 use crate::pg::conn::{ConnSettings, Session};
@@ -9,6 +9,8 @@ use crate::pg::status_row::{self, NodeStatus};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
+/// How often a row that says nothing new is written again.
+const BEAT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -37,15 +39,11 @@ impl Reporter {
 }
 
 fn report(told: &Receiver<NodeStatus>, servers: &[ConnSettings]) {
-    let mut pending: Option<NodeStatus> = None;
+    let (mut pending, mut written): (Option<NodeStatus>, Option<NodeStatus>) = (None, None);
     loop {
-        let received = match pending {
-            Some(_) => told.recv_timeout(RETRY),
-            None => told.recv().map_err(|_| RecvTimeoutError::Disconnected),
-        };
-        match received {
+        match told.recv_timeout(if pending.is_some() { RETRY } else { BEAT }) {
             Ok(status) => pending = Some(status),
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => pending = pending.or_else(|| written.clone()),
             Err(RecvTimeoutError::Disconnected) => return,
         }
         while let Ok(newer) = told.try_recv() {
@@ -54,7 +52,7 @@ fn report(told: &Receiver<NodeStatus>, servers: &[ConnSettings]) {
         if let Some(status) = &pending
             && servers.iter().any(|server| write(server, status))
         {
-            pending = None;
+            written = pending.take();
         }
     }
 }

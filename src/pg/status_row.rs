@@ -25,21 +25,27 @@ pub struct NodeStatus {
 
 const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS pgbaton; \
     CREATE TABLE IF NOT EXISTS pgbaton.node_status (node text PRIMARY KEY, at timestamptz NOT NULL, \
-    vrrp_state text NOT NULL, phase text NOT NULL, reason text, hint text, config text)";
+    vrrp_state text NOT NULL, phase text NOT NULL, reason text, hint text, config text, seen timestamptz)";
 
 /// For a table that an older version has made.
-const WIDEN: &str = "ALTER TABLE pgbaton.node_status ADD COLUMN IF NOT EXISTS config text";
+const WIDEN: &str = "ALTER TABLE pgbaton.node_status ADD COLUMN IF NOT EXISTS config text, \
+    ADD COLUMN IF NOT EXISTS seen timestamptz";
 
 /// Whether the table has the newest column.
+const HAS_SEEN: &str = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('pgbaton.node_status') \
+    AND attname = 'seen' AND NOT attisdropped)";
+
+/// Whether it says which configuration a daemon runs with.
 const HAS_CONFIG: &str = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('pgbaton.node_status') \
     AND attname = 'config' AND NOT attisdropped)";
 
-/// Writes the row; false when this server is not a primary.
+/// Writes the row; false when this server is not a primary. A row that says nothing new keeps its time, and shows that
+/// its daemon lives.
 pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> Result<bool, ConnError> {
     let rows = session.query(
         format!(
             "SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.to_regclass('pgbaton.node_status')::text, \
-             {HAS_CONFIG}"
+             {HAS_SEEN}"
         ),
         deadline,
     )?;
@@ -59,9 +65,11 @@ pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> 
     let optional = |text: &Option<String>| text.as_deref().map_or_else(|| "NULL".to_owned(), literal);
     session.execute(
         format!(
-            "INSERT INTO pgbaton.node_status (node, at, vrrp_state, phase, reason, hint, config) \
-             VALUES ({}, now(), {}, {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
-             at = excluded.at, vrrp_state = excluded.vrrp_state, phase = excluded.phase, \
+            "INSERT INTO pgbaton.node_status AS old (node, at, seen, vrrp_state, phase, reason, hint, config) \
+             VALUES ({}, now(), now(), {}, {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
+             at = CASE WHEN (old.vrrp_state, old.phase, old.reason, old.hint, old.config) IS NOT DISTINCT FROM \
+             (excluded.vrrp_state, excluded.phase, excluded.reason, excluded.hint, excluded.config) \
+             THEN old.at ELSE excluded.at END, seen = excluded.seen, vrrp_state = excluded.vrrp_state, phase = excluded.phase, \
              reason = excluded.reason, hint = excluded.hint, config = excluded.config",
             literal(&status.node),
             literal(&status.vrrp_state),
@@ -84,6 +92,8 @@ pub struct StoredStatus {
     pub at: f64,
     /// Seconds since then, by the clock of the server that was asked.
     pub age: f64,
+    /// Seconds since the daemon last wrote at all, by that clock; an older version doesn't tell.
+    pub heard: Option<f64>,
 }
 
 /// Whether the table is there and may be read: each question only when the one before allows it.
@@ -99,7 +109,8 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Vec<StoredStatu
     }
     let rows = session.query(
         "SELECT node, vrrp_state, phase, reason, hint, extract(epoch FROM at), \
-         extract(epoch FROM clock_timestamp() - at) FROM pgbaton.node_status",
+         extract(epoch FROM clock_timestamp() - at), \
+         extract(epoch FROM clock_timestamp() - (to_jsonb(s) ->> 'seen')::timestamptz) FROM pgbaton.node_status s",
         deadline,
     )?;
     let text = |row: &Row, column| row.get(column).map(str::to_owned);
@@ -116,6 +127,7 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Vec<StoredStatu
             },
             at: number(row, 5)?,
             age: number(row, 6)?,
+            heard: number(row, 7),
         })
     };
     Ok(rows.iter().filter_map(stored).collect())

@@ -251,9 +251,26 @@ fn why_a_node_stays_down_is_read_from_the_primary() {
     let told = view.nodes[1].daemon.told().unwrap();
     assert_eq!((told.source, told.phase.as_deref()), (Source::Table, Some("fenced")));
     assert!(told.at.is_some() && told.since_seconds.is_some());
-    let found = problems(&view).remove(0);
+    assert!(told.heard_seconds.is_some_and(|seconds| seconds < 30));
+    let all = problems(&view);
+    let found = all.iter().find(|found| found.node.as_deref() == Some("node2")).unwrap();
     assert_eq!(found.message, "PostgreSQL is kept down: term 3 is confirmed on node1");
     assert_eq!(found.hint, "is its data needed?");
+    assert!(codes(&view).contains(&"daemon-unknown"), "nobody tells anything of node1");
+    // The same again shows that the daemon lives, and since when it is so stays.
+    let at = || primary.ask("SELECT at FROM pgbaton.node_status WHERE node = 'node2'");
+    let before = at();
+    primary.ask("UPDATE pgbaton.node_status SET seen = now() - interval '1 hour'");
+    assert!(net.look(2).nodes[1].daemon.told().unwrap().heard_seconds.unwrap() >= 3600);
+    assert!(codes(&net.look(2)).contains(&"daemon-silent"));
+    assert!(status_row::write(&mut session, &status, long()).unwrap());
+    assert_eq!(at(), before);
+    assert!(net.look(2).nodes[1].daemon.told().unwrap().heard_seconds.unwrap() < 30);
+    // A table of an older version has no such column; it gets it.
+    primary.ask("ALTER TABLE pgbaton.node_status DROP COLUMN seen");
+    assert_eq!(net.look(2).nodes[1].daemon.told().unwrap().heard_seconds, None);
+    assert!(status_row::write(&mut session, &status, long()).unwrap());
+    assert!(net.look(2).nodes[1].daemon.told().unwrap().heard_seconds.is_some());
 }
 
 #[test]

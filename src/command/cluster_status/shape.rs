@@ -201,8 +201,13 @@ fn daemon(settings: &Settings, seen: &Seen, position: usize) -> DaemonView {
     {
         return DaemonView::NotRunning { detail: why.clone() };
     }
-    let rows = seen.nodes.iter().flatten().flatten().flat_map(|asked| &asked.extras.statuses);
-    let newest = rows.filter(|row| row.status.node == node.name).max_by(|a, b| a.at.total_cmp(&b.at));
+    let rows = || {
+        let all = seen.nodes.iter().flatten().flatten().flat_map(|asked| &asked.extras.statuses);
+        all.filter(|row| row.status.node == node.name)
+    };
+    let newest = rows().max_by(|a, b| a.at.total_cmp(&b.at));
+    // A standby that is behind has an older row.
+    let heard = rows().filter_map(|row| row.heard).min_by(f64::total_cmp);
     newest.map_or(DaemonView::Unknown, |row| {
         let status = &row.status;
         DaemonView::Told(Told {
@@ -213,6 +218,7 @@ fn daemon(settings: &Settings, seen: &Seen, position: usize) -> DaemonView {
             reason: status.reason.clone(),
             hint: status.hint.clone(),
             since_seconds: seconds(row.age),
+            heard_seconds: heard.and_then(seconds),
             held: None,
             term: None,
         })
@@ -235,6 +241,7 @@ fn said(answer: &Value, now: Moment) -> Told {
         reason: text("/reason"),
         hint: text("/hint"),
         since_seconds: since.map(|since| now.since(since).as_secs()),
+        heard_seconds: None,
         held,
         term: answer.get("term").and_then(Value::as_u64),
     }
@@ -399,7 +406,7 @@ mod tests {
             hint: None,
             config: None,
         };
-        StoredStatus { status, at, age: 1000.0 - at }
+        StoredStatus { status, at, age: 1000.0 - at, heard: None }
     }
 
     fn seen(vip: Option<Result<Asked, ConnError>>) -> Seen {

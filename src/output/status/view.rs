@@ -277,6 +277,8 @@ pub struct Told {
     pub hint: Option<String>,
     /// How long it has been in its VRRP state.
     pub since_seconds: Option<u64>,
+    /// How long it has written nothing into the primary's table; `None`: it isn't known.
+    pub heard_seconds: Option<u64>,
     /// The virtual IPs that it holds; `None` when it didn't say.
     pub held: Option<Vec<String>>,
     /// The term it knows.
@@ -319,6 +321,7 @@ pub(crate) mod tests {
             reason: None,
             hint: None,
             since_seconds: Some(7260),
+            heard_seconds: Some(12),
             held: None,
             term: Some(2),
         }

@@ -1,7 +1,13 @@
 //! What is wrong with a single node: unreachable, held, diverged, behind, or badly set up.
 
-use super::super::view::{DaemonView, NodeView, Reach, Sender, ServerView};
+use super::super::render::ago;
+use super::super::view::{DaemonView, NodeView, Reach, Sender, ServerRole, ServerView, Source, Told};
 use super::{Finder, Severity, bytes, held};
+
+/// How long a daemon may tell nothing, in seconds: it does so every 10 s.
+const SILENT: u64 = 35;
+/// How long a node may be out of the election on its way into it.
+const PASSING: Option<u64> = Some(5);
 
 impl Finder<'_> {
     pub(super) fn reach(&mut self, node: &NodeView) {
@@ -75,13 +81,30 @@ impl Finder<'_> {
 
     pub(super) fn daemon(&mut self, node: &NodeView) {
         match &node.daemon {
-            DaemonView::Unknown => {}
+            DaemonView::Unknown => {
+                // Others have written into the primary's table, and this node's daemon never has.
+                let table =
+                    |other: &NodeView| other.daemon.told().is_some_and(|it| it.source == Source::Table);
+                let tells = self.view.primary().is_some() && self.view.nodes.iter().any(table);
+                if tells && !node.spare && node.reach == Reach::Answered {
+                    self.add(
+                        Severity::Warning,
+                        "daemon-unknown",
+                        Some(node),
+                        "no daemon has ever told anything from here: it neither takes over nor stops when it must",
+                        format!("on {}: systemctl enable --now pgbaton", node.name),
+                    );
+                }
+            }
             DaemonView::NotRunning { detail } => self.add(
                 Severity::Warning,
                 "daemon-down",
                 Some(node),
-                format!("the daemon isn't running ({detail})"),
-                format!("on {}: pgbaton vrrp run", node.name),
+                match detail.as_str() {
+                    detail if detail.starts_with("the daemon isn't running") => detail.to_owned(),
+                    detail => format!("the daemon isn't running ({detail})"),
+                },
+                format!("on {}: systemctl start pgbaton, or pgbaton vrrp run", node.name),
             ),
             DaemonView::Told(told) => {
                 let held = matches!(told.phase.as_deref(), Some("held" | "fenced"));
@@ -96,6 +119,7 @@ impl Finder<'_> {
                         .replace("held the", "put on hold the");
                     self.add(Severity::Warning, "daemon-held", Some(node), message, hint);
                 }
+                self.unheard(node, told, stale);
                 let confirmed = node.server.as_ref().and_then(|server| server.epoch.as_ref());
                 if let (Some(theirs), Some(epoch)) = (told.term, confirmed)
                     && theirs != epoch.term
@@ -109,6 +133,37 @@ impl Finder<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// Whether a daemon has fallen silent, or has no part in the election.
+    fn unheard(&mut self, node: &NodeView, told: &Told, stale: bool) {
+        let reachable =
+            self.view.primary().is_some() && matches!(node.reach, Reach::Answered | Reach::Refused);
+        let silent = told.heard_seconds.filter(|seconds| *seconds > SILENT && reachable);
+        if let Some(seconds) = silent {
+            let message = format!(
+                "its daemon has told nothing for {}: it doesn't run, or can't write to the primary",
+                ago(seconds)
+            );
+            let hint = format!("on {}: systemctl status pgbaton; pgbaton vrrp status", node.name);
+            self.add(Severity::Warning, "daemon-silent", Some(node), message, hint);
+            return;
+        }
+        let streams = node.server.as_ref().is_some_and(|server| {
+            server.role == ServerRole::Standby
+                && server.receiver.as_ref().is_some_and(|it| it.status.is_some())
+        });
+        let out = told.vrrp_state.as_deref() == Some("INITIALIZE") && told.since_seconds >= PASSING;
+        if out && streams && !stale && !node.spare && told.phase.as_deref() == Some("standby") {
+            let why = told.reason.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+            self.add(
+                Severity::Warning,
+                "not-elected",
+                Some(node),
+                format!("has no part in the election, so it doesn't take over{why}"),
+                format!("on {}: pgbaton vrrp status; ip -brief link", node.name),
+            );
         }
     }
 

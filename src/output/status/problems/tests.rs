@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::output::status::view::tests::{healthy, told};
-use crate::output::status::view::{DaemonView, EpochView, PauseView};
+use crate::output::status::view::{DaemonView, EpochView, PauseView, Told};
 use crate::pg::lsn::Timeline;
 
 type Expected<'a> = &'a [(&'a str, Option<&'a str>, Severity, &'a str)];
@@ -224,7 +224,7 @@ fn data_of_a_newer_term_or_another_promotion_is_critical() {
     found(
         |view| {
             server(view, 1).epoch = epoch(3, "cdcd");
-            view.nodes[1].daemon = DaemonView::Unknown;
+            view.nodes[1].daemon = DaemonView::Told(Told { term: Some(3), ..told("BACKUP", "standby") });
         },
         &[(
             "newer-than-primary",
@@ -342,6 +342,60 @@ fn a_vip_that_two_daemons_hold_is_critical() {
         },
         &[("vip-twice", None, Critical, "192.0.2.23/24 is held by node1 and node2")],
     );
+}
+
+#[test]
+fn a_daemon_that_tells_nothing_is_not_taken_for_healthy() {
+    let heard = |seconds, reach| {
+        move |view: &mut ClusterView| {
+            let told = Told { heard_seconds: seconds, ..told("BACKUP", "standby") };
+            view.nodes[1].daemon = DaemonView::Told(told);
+            if reach != Reach::Answered {
+                gone(view, 1, reach);
+            }
+        }
+    };
+    let silent = (
+        "daemon-silent",
+        Some("node2"),
+        Warning,
+        "its daemon has told nothing for 3min: it doesn't run, or can't write to the primary",
+    );
+    found(heard(Some(180), Reach::Answered), &[silent]);
+    found(heard(Some(30), Reach::Answered), &[]);
+    found(heard(None, Reach::Answered), &[]);
+    assert_eq!(
+        hint(heard(Some(180), Reach::Answered)),
+        "on node2: systemctl status pgbaton; pgbaton vrrp status"
+    );
+    // Who can't be reached can't write either; and without a primary nobody can.
+    let off = ("no-answer", Some("node2"), Warning, "no answer in time: host off, cut off, or server frozen");
+    found(heard(Some(180), Reach::Timeout), &[off]);
+    found(
+        |view| view.nodes[1].daemon = DaemonView::Unknown,
+        &[(
+            "daemon-unknown",
+            Some("node2"),
+            Warning,
+            "no daemon has ever told anything from here: it neither takes over nor stops when it must",
+        )],
+    );
+    // Where no daemon has a part, keepalived may.
+    found(|view| view.nodes.iter_mut().for_each(|node| node.daemon = DaemonView::Unknown), &[]);
+}
+
+#[test]
+fn a_standby_out_of_the_election_is_no_healthy_one() {
+    let out = |seconds| {
+        move |view: &mut ClusterView| {
+            let mut told = told("INITIALIZE", "standby");
+            (told.since_seconds, told.reason) = (Some(seconds), Some("the link is down".to_owned()));
+            view.nodes[1].daemon = DaemonView::Told(told);
+        }
+    };
+    let message = "has no part in the election, so it doesn't take over: the link is down";
+    found(out(60), &[("not-elected", Some("node2"), Warning, message)]);
+    found(out(1), &[]);
 }
 
 #[test]
