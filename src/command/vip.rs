@@ -157,7 +157,7 @@ fn wishes(
                 crate::error::Kind::Usage,
                 "no virtual IP is named, and there is no configuration",
             )
-            .hint("pgbaton vip up 192.0.2.10/24 --interface eth0"));
+            .hint("name it, as in 192.0.2.10/24 --interface eth0; or a configuration, with --config FILE"));
         };
         settings.vips.clone()
     } else {
