@@ -3,9 +3,10 @@
 //! Best effort: a row of `pgbaton.node_status`, which replication carries to every node. It is written when something
 //! changed, and now and then to show that the daemon lives. Nothing waits for this thread.
 
-use crate::host::clock::Deadline;
-use crate::pg::conn::{ConnSettings, Session};
+use crate::host::clock::{self, Deadline};
+use crate::pg::conn::{ConnError, ConnSettings, Session};
 use crate::pg::status_row::{self, NodeStatus};
+use crate::units::Moment;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
@@ -13,6 +14,8 @@ use std::time::Duration;
 const BEAT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(2);
+/// The longest pause between two tries of a server that doesn't answer.
+const SELDOM: Duration = Duration::from_secs(600);
 
 /// The handle of the reporter's thread.
 #[derive(Debug)]
@@ -25,7 +28,7 @@ impl Reporter {
     /// Starts the thread; `servers` are tried in order until one is the primary.
     pub(super) fn start(servers: Vec<ConnSettings>) -> std::io::Result<Self> {
         let (news, told) = channel();
-        std::thread::Builder::new().name("reporter".to_owned()).spawn(move || report(&told, &servers))?;
+        std::thread::Builder::new().name("reporter".to_owned()).spawn(move || report(&told, servers))?;
         Ok(Self { news, last: None })
     }
 
@@ -38,7 +41,40 @@ impl Reporter {
     }
 }
 
-fn report(told: &Receiver<NodeStatus>, servers: &[ConnSettings]) {
+/// A server, and when it may be asked again.
+struct Place {
+    server: ConnSettings,
+    from: Moment,
+    wait: Duration,
+}
+
+impl Place {
+    /// Writes the row if this server is a primary.
+    ///
+    /// One that doesn't answer in time is asked less and less often: each try leaves a thread behind that waits for it.
+    fn write(&mut self, status: &NodeStatus) -> bool {
+        if clock::now() < self.from {
+            return false;
+        }
+        let deadline = Deadline::after(PATIENCE);
+        let written = Session::connect(&self.server, deadline)
+            .and_then(|mut session| status_row::write(&mut session, status, deadline));
+        self.wait = match written {
+            Err(ConnError::Timeout(_)) => longer(self.wait),
+            _ => Duration::ZERO,
+        };
+        self.from = clock::now() + self.wait;
+        written.unwrap_or(false)
+    }
+}
+
+fn longer(wait: Duration) -> Duration {
+    wait.saturating_mul(2).clamp(RETRY, SELDOM)
+}
+
+fn report(told: &Receiver<NodeStatus>, servers: Vec<ConnSettings>) {
+    let place = |server| Place { server, from: Moment::BOOT, wait: Duration::ZERO };
+    let mut places: Vec<Place> = servers.into_iter().map(place).collect();
     let (mut pending, mut written): (Option<NodeStatus>, Option<NodeStatus>) = (None, None);
     loop {
         match told.recv_timeout(if pending.is_some() { RETRY } else { BEAT }) {
@@ -50,16 +86,24 @@ fn report(told: &Receiver<NodeStatus>, servers: &[ConnSettings]) {
             pending = Some(newer);
         }
         if let Some(status) = &pending
-            && servers.iter().any(|server| write(server, status))
+            && places.iter_mut().any(|place| place.write(status))
         {
             written = pending.take();
         }
     }
 }
 
-/// Writes the row if this server is a primary.
-fn write(server: &ConnSettings, status: &NodeStatus) -> bool {
-    let deadline = Deadline::after(PATIENCE);
-    Session::connect(server, deadline)
-        .is_ok_and(|mut session| status_row::write(&mut session, status, deadline).unwrap_or(false))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_does_not_answer_is_asked_less_and_less_often() {
+        let mut waits = vec![Duration::ZERO];
+        while waits.iter().sum::<Duration>() < Duration::from_secs(3600) {
+            waits.push(longer(*waits.last().unwrap()));
+        }
+        assert!(waits.len() <= 14, "{waits:?}");
+        assert_eq!((waits[1], *waits.last().unwrap()), (RETRY, SELDOM));
+    }
 }
