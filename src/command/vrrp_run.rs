@@ -7,9 +7,9 @@ use crate::output::Out;
 use crate::settings::Settings;
 
 pub(super) fn run(globals: &Globals, args: &Run, out: &Out) -> Result<()> {
-    let mut settings = Settings::load(&globals.overrides())?;
+    let settings = Settings::load(&globals.overrides())?;
     for warning in &settings.warnings {
         out.warning(warning);
     }
-    daemon::run(Parts::prepare(&mut settings, super::daemon_log(args))?)
+    daemon::run(Parts::prepare(settings, super::daemon_log(args))?)
 }

@@ -108,9 +108,12 @@ impl Keeper {
             .name("keeper".to_owned())
             .stack_size(STACK)
             .spawn(move || {
-                if let Some((priority, limit)) = realtime {
-                    // What isn't permitted is said when the loop asks for it.
-                    drop(sched::real_time(priority.saturating_sub(1).max(1), limit));
+                // What isn't permitted is said when the loop asks for it.
+                match realtime {
+                    Some((priority, limit)) => {
+                        drop(sched::real_time(priority.saturating_sub(1).max(1), limit));
+                    }
+                    None => sched::short_turns(sched::TURN).unwrap_or_default(),
                 }
                 work(&at_work, &mut renew, &tell);
             })

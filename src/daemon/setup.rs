@@ -88,25 +88,25 @@ impl Parts {
     /// # Errors
     /// Missing capabilities, no such interface, a virtual IP outside every network of the interface, a data
     /// directory that isn't one, another daemon that runs for this node.
-    pub fn prepare(settings: &mut Settings, log: Log) -> Result<Self> {
+    pub fn prepare(mut settings: Settings, log: Log) -> Result<Self> {
         caps::require_net_admin()?;
         caps::require_net_raw()?;
         let mut netlink = Netlink::open()?;
         let addresses = netlink.addresses()?;
         let local: Vec<IpAddr> = addresses.iter().map(|address| address.address.address()).collect();
         settings.find_me(&local)?;
-        let settings: &Settings = settings;
+        let settings = settings;
         let main = if settings.vips.is_empty() {
             None
         } else {
-            Some(main_spec(settings, &mut netlink, &addresses)?)
+            Some(main_spec(&settings, &mut netlink, &addresses)?)
         };
         let (mut database, mut supervisor) = (None, None);
         if let Some(spec) = &main
             && let Some(postgres) = settings.postgres_of(settings.me()?)
         {
-            database = Some(database_config(settings, &postgres, spec)?);
-            supervisor = Some(Supervisor::new(supervisor_config(settings, spec)));
+            database = Some(database_config(&settings, &postgres, spec)?);
+            supervisor = Some(Supervisor::new(supervisor_config(&settings, spec)));
         }
         let node = Node {
             cluster: settings.cluster.name.clone(),
@@ -115,14 +115,14 @@ impl Parts {
             peers: settings.peers().map(|peer| (peer.name.clone(), peer.address)).collect(),
             database,
         };
-        runtime_directory(settings)?;
+        runtime_directory(&settings)?;
         let lock = Lock::acquire(&settings.lock_file_here()?, "vrrp run", LOCK_WAIT)?;
         Ok(Self {
-            settings: settings.clone(),
+            control_socket: settings.control_socket_here()?,
+            settings,
             node,
             supervisor,
             log,
-            control_socket: settings.control_socket_here()?,
             notify: SdNotify::from_env()?,
             lock,
         })

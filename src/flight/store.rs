@@ -1,7 +1,7 @@
 //! The record on disk: a thread that appends JSON lines, syncs them, and keeps their size bounded; and the reading of
 //! them.
 //!
-//! The loop's thread only puts a record into a queue of fixed length. When the disk hangs the queue fills, further
+//! The loop's thread only puts a record into a queue of limited length. When the disk hangs the queue fills, further
 //! records are counted, and the count is written when the disk is back. A torn last line of a crash is ended by the
 //! next daemon, and skipped by readers.
 
@@ -13,7 +13,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 /// A file is put aside when it is larger than this.
@@ -29,7 +31,9 @@ const SUFFIX: &str = ".events.jsonl";
 /// The writing end: hands records to the thread.
 #[derive(Debug)]
 pub struct Store {
-    records: Option<SyncSender<Record>>,
+    records: Option<Sender<Record>>,
+    /// How many are in the queue. A channel of fixed length would hold the memory for all of them from the start.
+    waiting: Arc<AtomicUsize>,
     ended: Receiver<()>,
     lost: u64,
 }
@@ -49,7 +53,9 @@ impl Store {
         };
         fs::create_dir_all(directory).map_err(|error| cant(&error))?;
         let mut file = Lines::open(directory, node).map_err(|error| cant(&error))?;
-        let (records, queue) = sync_channel::<Record>(QUEUE);
+        let (records, queue) = channel::<Record>();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::clone(&waiting);
         let (end, ended) = channel();
         let (node, boot) = (node.to_owned(), boot_id());
         std::thread::Builder::new()
@@ -59,6 +65,7 @@ impl Store {
                     let mut text = String::new();
                     // Whatever has come meanwhile shares one write and one sync.
                     for record in std::iter::once(record).chain(queue.try_iter().take(QUEUE)) {
+                        taken.fetch_sub(1, Ordering::Relaxed);
                         if let Ok(line) = serde_json::to_string(&Entry::of(&node, &boot, &record)) {
                             text.extend([line.as_str(), "\n"]);
                         }
@@ -69,24 +76,35 @@ impl Store {
                 end.send(()).unwrap_or_default();
             })
             .map_err(|error| cant(&error))?;
-        Ok(Self { records: Some(records), ended, lost: 0 })
+        Ok(Self { records: Some(records), waiting, ended, lost: 0 })
     }
 
     /// Writes a record down; never waits.
     pub fn write(&mut self, record: &Record) {
-        let Some(records) = &self.records else { return };
         if self.lost > 0 {
             let text = format!("{} records before this one couldn't be written in time", self.lost);
             let event = Event::new(EventKind::RecordsLost, text).with("lost", self.lost);
-            if records.try_send(Record { event, ..record.clone() }).is_ok() {
+            if self.put(Record { event, ..record.clone() }) {
                 self.lost = 0;
             }
         }
-        match records.try_send(record.clone()) {
-            Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.lost = self.lost.saturating_add(1),
-            Err(TrySendError::Disconnected(_)) => self.records = None,
+        if !self.put(record.clone()) {
+            self.lost = self.lost.saturating_add(1);
         }
+    }
+
+    /// Puts a record into the queue; returns whether there was room.
+    fn put(&mut self, record: Record) -> bool {
+        let Some(records) = &self.records else { return true };
+        if self.waiting.load(Ordering::Relaxed) >= QUEUE {
+            return false;
+        }
+        // Only this end counts up, so that there are never more.
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        if records.send(record).is_err() {
+            self.records = None;
+        }
+        true
     }
 }
 

@@ -147,8 +147,10 @@ pub fn run(parts: Parts) -> Result<()> {
     if settings.daemon.lock_memory {
         sched::lock_memory()?;
     }
-    if let Some(priority) = settings.daemon.realtime_priority {
-        sched::real_time(priority, settings.daemon.cpu_limit)?;
+    match settings.daemon.realtime_priority {
+        Some(priority) => sched::real_time(priority, settings.daemon.cpu_limit)?,
+        // A courtesy of the kernel; an older one has none.
+        None => sched::short_turns(sched::TURN).unwrap_or_default(),
     }
 
     let recorder = Recorder::new(log, &settings.cluster.state_directory, &node.name);

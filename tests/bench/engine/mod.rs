@@ -185,7 +185,7 @@ fn costs(seconds: u64) {
 }
 
 fn memory() {
-    heading("memory (keepalived: its VRRP process; its parent has 10 MB more)");
+    heading("memory");
     for count in [1, 64, 254] {
         let measured = ENGINES.map(|engine| {
             let cable = Cable::new();
@@ -194,11 +194,12 @@ fn memory() {
             wire.until_all(count, 1);
             // What only the start needed is given back a little later.
             wire.collect(Duration::from_secs(6));
-            ([active.memory("Rss"), active.memory("Private_Dirty")], active.profile())
+            let whole = active.memory_of_all("Rss");
+            ([whole, active.memory("Rss"), active.memory("Private_Dirty")], active.profile())
         });
         let [(ours, profile), (theirs, other)] = &measured;
-        for (field, name) in ["resident", "private, written"].iter().enumerate() {
-            row(&format!("{count} instance(s), {name}"), "MB", [ours[field], theirs[field]]);
+        for (field, name) in ["all processes", "sender", "sender: written"].iter().enumerate() {
+            row(&format!("{count} instance(s), resident, {name}"), "MB", [ours[field], theirs[field]]);
         }
         if count != 64 {
             for (what, megabytes) in profile {
@@ -243,14 +244,21 @@ fn false_takeovers(seconds: u64) {
         }
         let busy = if restless { Busy::with_interfaces(&others) } else { Busy::start(16) };
         let counted = thread::scope(|scope| {
-            let count = |wire: &mut Wire| takeovers_in(&wire.collect(Duration::from_secs(seconds)));
+            let count = |wire: &mut Wire| {
+                let seen = wire.collect(Duration::from_secs(seconds));
+                (takeovers_in(&seen), gaps(&seen, 10))
+            };
             let threads = wires.each_mut().map(|wire| scope.spawn(move || count(wire)));
             threads.map(|thread| thread.join().unwrap())
         });
         drop((busy, pairs));
         let load = if restless { "interfaces come and go" } else { "16 busy processes" };
         let how = if realtime { "real-time, locked" } else { "default priority" };
-        row(&format!("{load}, {how}"), "", counted.map(count_of));
+        row(&format!("{load}, {how}"), "", counted.each_ref().map(|(count, _)| count_of(*count)));
+        for (name, percent) in [("p99", 99), ("max", 100)] {
+            let late = counted.each_ref().map(|(_, gaps)| percentile(gaps, percent));
+            row(&format!("  adverts off their interval by, {name}"), "ms", late);
+        }
     }
 }
 

@@ -164,14 +164,23 @@ impl Running {
         parts
     }
 
-    /// Returns a line of the process's memory, in MB.
+    /// Returns a line of the working process's memory, in MB.
     pub(super) fn memory(&self, field: &str) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", self.worker)).unwrap();
-        let line = text.lines().find(|line| line.starts_with(&format!("{field}:"))).unwrap_or_default();
-        let kilobytes: f64 =
-            line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).unwrap_or(f64::NAN);
-        kilobytes * 1024.0 / 1e6
+        memory_of(self.worker, field)
     }
+
+    /// Returns a line of the memory of the whole daemon, its parent included, in MB.
+    pub(super) fn memory_of_all(&self, field: &str) -> f64 {
+        let parent = (self.child.id() != self.worker).then(|| memory_of(self.child.id(), field));
+        memory_of(self.worker, field) + parent.unwrap_or(0.0)
+    }
+}
+
+fn memory_of(process: u32, field: &str) -> f64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap();
+    let line = text.lines().find(|line| line.starts_with(&format!("{field}:"))).unwrap_or_default();
+    let kilobytes: f64 = line.split_whitespace().nth(1).and_then(|kb| kb.parse().ok()).unwrap_or(f64::NAN);
+    kilobytes * 1024.0 / 1e6
 }
 
 impl Drop for Running {
