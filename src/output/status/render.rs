@@ -115,7 +115,10 @@ impl StatusReport {
             _ => Tone::Plain,
         };
         let (role, role_tone) = role(node);
-        let vrrp = told.and_then(|told| told.vrrp_state.as_deref()).unwrap_or("-");
+        let vrrp = match told {
+            Some(told) if told.is_silent() => "?",
+            told => told.and_then(|told| told.vrrp_state.as_deref()).unwrap_or("-"),
+        };
         let active = vrrp == "ACTIVE";
         let vip = self.has_vip(node);
         let lag_tone = if server
@@ -241,6 +244,17 @@ mod tests {
     #[test]
     fn a_healthy_cluster_is_a_table() {
         insta::assert_snapshot!("healthy", shown(healthy()));
+    }
+
+    #[test]
+    fn the_state_of_a_daemon_that_fell_silent_is_not_known() {
+        let mut view = healthy();
+        let mut silent = told("BACKUP", "standby");
+        silent.heard_seconds = Some(90);
+        view.nodes[1].daemon = DaemonView::Told(silent);
+        let text = shown(view);
+        let row = text.lines().find(|line| line.starts_with("node2")).unwrap();
+        assert!(row.contains(" ? ") && !row.contains("BACKUP"), "{text}");
     }
 
     #[test]

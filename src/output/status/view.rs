@@ -285,6 +285,16 @@ pub struct Told {
     pub term: Option<u64>,
 }
 
+impl Told {
+    /// How long a daemon may write nothing, in seconds: it does so every 10 s.
+    const LONGEST_SILENCE: u64 = 35;
+
+    /// Returns whether it has been silent for so long that nobody knows how it is now.
+    pub fn is_silent(&self) -> bool {
+        self.heard_seconds.is_some_and(|seconds| seconds > Self::LONGEST_SILENCE)
+    }
+}
+
 /// How a daemon's words reached us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]

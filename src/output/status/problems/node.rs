@@ -4,8 +4,6 @@ use super::super::render::ago;
 use super::super::view::{DaemonView, NodeView, Reach, Sender, ServerRole, ServerView, Source, Told};
 use super::{Finder, Severity, bytes, held};
 
-/// How long a daemon may tell nothing, in seconds: it does so every 10 s.
-const SILENT: u64 = 35;
 /// How long a node may be out of the election on its way into it.
 const PASSING: Option<u64> = Some(5);
 
@@ -140,7 +138,7 @@ impl Finder<'_> {
     fn unheard(&mut self, node: &NodeView, told: &Told, stale: bool) {
         let reachable =
             self.view.primary().is_some() && matches!(node.reach, Reach::Answered | Reach::Refused);
-        let silent = told.heard_seconds.filter(|seconds| *seconds > SILENT && reachable);
+        let silent = told.heard_seconds.filter(|_| told.is_silent() && reachable);
         if let Some(seconds) = silent {
             let message = format!(
                 "its daemon has told nothing for {}: it doesn't run, or can't write to the primary",
