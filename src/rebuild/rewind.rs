@@ -105,27 +105,49 @@ impl Work {
         let size = self.segment_size;
         let here: Vec<(Timeline, u64)> = observe::segments(&pg_wal, size).collect();
         let history = self.data.as_ref().and_then(|data| data.history.clone());
+        let forks = history.as_ref().map(History::forks).unwrap_or_default();
         let (mut timeline, mut until) = (fork.timeline, fork.at);
+        // A timeline that begins in the segment of the fork has the beginning of that segment too.
+        let number = segment(fork.at, size);
+        let own = self.data.as_ref().map(|data| data.timeline);
+        let later = forks.iter().map(|fork| fork.parent).chain(own);
+        for later in later.filter(|later| *later > timeline && here.contains(&(*later, number))) {
+            if let Some(found) = self.last_checkpoint(later, number, until, deadline)? {
+                return Ok(Some((found, timeline)));
+            }
+        }
         loop {
             for first in wal::windows(&here, timeline, until, size) {
-                let mut last = None;
-                let mut command = self.tools.command("pg_waldump");
-                let from = Lsn(first.saturating_mul(size));
-                command.arg("-p").arg(&pg_wal).args(["-r", "XLOG", "-t", &timeline.to_string()]);
-                command.args(["-s", &from.to_string(), "-e", &until.to_string()]);
-                self.tools.run(command, deadline, &mut |line, _| {
-                    last = wal::checkpoint(line).filter(|found| found.at < until).or(last);
-                })?;
-                if let Some(found) = last {
+                if let Some(found) = self.last_checkpoint(timeline, first, until, deadline)? {
                     return Ok(Some((found, timeline)));
                 }
             }
-            let forks = history.as_ref().map(History::forks).unwrap_or_default();
             let Some(parent) = forks.iter().rev().find(|parent| parent.parent < timeline) else {
                 return Ok(None);
             };
             (timeline, until) = (parent.parent, until.min(parent.at));
         }
+    }
+
+    /// Reads from the beginning of a segment; returns the last checkpoint before `until`.
+    fn last_checkpoint(
+        &self,
+        timeline: Timeline,
+        first: u64,
+        until: Lsn,
+        deadline: Deadline,
+    ) -> Result<Option<wal::Checkpoint>> {
+        let mut last = None;
+        let mut command = self.tools.command("pg_waldump");
+        let from = Lsn(first.saturating_mul(self.segment_size));
+        command.arg("-p").arg(self.place.data().join("pg_wal"));
+        command.args(["-r", "XLOG", "-t", &timeline.to_string()]);
+        command.args(["-s", &from.to_string(), "-e", &until.to_string()]);
+        // Its own verdict doesn't matter: the log may end before that, or go on under another name.
+        self.tools.run(command, deadline, &mut |line, _| {
+            last = wal::checkpoint(line).filter(|found| found.at < until).or(last);
+        })?;
+        Ok(last)
     }
 
     /// Runs `pg_rewind`.

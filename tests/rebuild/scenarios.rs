@@ -3,6 +3,7 @@
 use super::{diverged, follows, pair, promote, rebuilt, step};
 use crate::support::pg::{Cluster, long, must, tool, wait_for};
 use std::path::Path;
+use std::process::Command;
 
 #[test]
 pub(crate) fn in_a_cascade_the_middle_one_follows_the_one_below_it() {
@@ -154,4 +155,37 @@ pub(crate) fn a_rewind_that_pg_rewind_refuses_has_written_nothing() {
     // A rewound folder has the primary's control file; this one has its own.
     let control = |data: &Path| std::fs::read(data.join("global/pg_control")).unwrap();
     assert_ne!(control(&old), control(&first.data()));
+}
+
+#[test]
+fn a_node_that_was_promoted_too_late_is_rewound_past_its_own_promotion() {
+    // With an archive a server renames the segment in which it left a timeline: `.partial`.
+    let (first, second) = pair("archive_mode = on\narchive_command = 'true'\nwal_keep_size = 1GB");
+    let third = Cluster::standby_of("n3", &first);
+    let write = |server: &Cluster, sql: &str| server.session().execute(sql, long()).unwrap();
+    let caught_up = |standby: &Cluster| {
+        let end = first.ask("SELECT pg_current_wal_lsn()");
+        standby.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
+    };
+    caught_up(&third);
+    third.append_settings("primary_conninfo = ''");
+    third.ask("SELECT pg_reload_conf()");
+    third.wait_until("SELECT count(*) = 0 FROM pg_stat_wal_receiver");
+    write(&first, "INSERT INTO public.t VALUES (9)");
+    caught_up(&second);
+    first.stop();
+    promote(&second);
+    let history = std::fs::read(second.data().join("pg_wal/00000002.history")).unwrap();
+    std::fs::write(third.data().join("pg_wal/00000002.history"), history).unwrap();
+    must(Command::new("chown").args(["postgres", "--"]).arg(third.data().join("pg_wal/00000002.history")));
+    promote(&third);
+    assert_eq!(third.ask("SELECT timeline_id FROM pg_control_checkpoint()"), "3");
+    second.stop();
+    let document = rebuilt(&second, &third, &[]);
+    assert_eq!(
+        (&document["decision"], step(&document, "rewind")),
+        (&"rewind".into(), "done"),
+        "{document:#}"
+    );
+    follows(&second, &third);
 }
