@@ -15,6 +15,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// The configuration files that a node has of its own, relative to the data directory.
@@ -150,7 +151,9 @@ fn copy_segments(
     let from = super::decision::segment(from, size);
     let mut segments: Vec<String> = super::observe::segments(pg_wal, size)
         .filter(|(timeline, number)| *timeline >= first && *number >= from)
-        .map(|(timeline, number)| wal::named_segment(timeline, number, size))
+        .map(|(timeline, number)| (wal::named_segment(timeline, number, size), number))
+        .filter(|(name, number)| is_written(&pg_wal.join(name), *number, size))
+        .map(|(name, _)| name)
         .collect();
     segments.sort();
     let wal = folder.join("wal");
@@ -176,6 +179,15 @@ fn copy_segments(
     }
     files::sync_directory(&wal).map_err(|error| files::os_error(&error, "can't keep the log".to_owned()))?;
     Ok(segments)
+}
+
+/// Returns whether a segment holds what its name says. The server keeps files ready for the log to come: old segments
+/// under new names, which begin with their old address, and empty ones.
+fn is_written(path: &Path, number: u64, size: u64) -> bool {
+    let mut start = [0; 16];
+    let read = fs::File::open(path).and_then(|file| file.read_exact_at(&mut start, 0));
+    // What can't be read is for the copy to complain about.
+    read.is_err() || wal::first_address(start) == number.checked_mul(size).map(Lsn)
 }
 
 fn copy(from: &Path, to: &Path, place: &Place) -> Result<()> {

@@ -51,6 +51,13 @@ pub fn record_end(start: Lsn, length: u32, size: u64) -> Option<Lsn> {
     }
 }
 
+/// Returns the address that the first page of a segment says it is at (`xlp_pageaddr` of its header, in this machine's
+/// byte order), from the first 16 bytes.
+pub fn first_address(header: [u8; 16]) -> Option<Lsn> {
+    let octets = header.last_chunk::<8>()?;
+    Some(Lsn(u64::from_ne_bytes(*octets)))
+}
+
 /// One line of `pg_waldump`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record<'a> {
@@ -234,6 +241,13 @@ mod tests {
         assert_eq!(progress("   1024/2048 kB (50%), 0/1 tablespace"), Some((1 << 20, 2 << 20)));
         assert_eq!(progress("100/200 kB (50%) copied"), Some((102_400, 204_800)));
         assert_eq!(progress("pg_rewind: servers diverged at WAL location 0/3 on timeline 1"), None);
+    }
+
+    #[test]
+    fn a_page_says_where_it_is() {
+        let mut header = [0xff; 16];
+        header[8..].copy_from_slice(&0x2200_0000_u64.to_ne_bytes());
+        assert_eq!(first_address(header), Some(lsn("0/22000000")));
     }
 
     #[test]

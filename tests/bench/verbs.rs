@@ -25,10 +25,11 @@ pub(crate) fn run(rounds: usize, megabytes: usize, words: &[String]) {
         histories(rounds.max(10));
     }
     if wanted("copy") {
-        copies(rounds.clamp(2, 5), megabytes);
+        copies(rounds.clamp(2, 20), megabytes);
     }
     if wanted("rewind") {
-        rewinds(rounds.clamp(2, 5), megabytes);
+        rewinds(rounds.clamp(2, 20), megabytes, 1000);
+        rewinds(rounds.clamp(2, 20), megabytes, 3);
     }
 }
 
@@ -289,7 +290,9 @@ fn rates(label: &str, values: &[f64], megabytes: f64, floor: Option<&[f64]>) {
     let rate = megabytes / (median(values) / 1e3);
     let share =
         floor.map_or_else(String::new, |floor| format!("   {:.0} %", 100.0 * median(floor) / median(values)));
-    println!("  {label:<44} {:>8.0} ms  {rate:>7.0} MB/s{share}", median(values));
+    let (least, most) =
+        (values.iter().copied().fold(f64::MAX, f64::min), values.iter().copied().fold(0.0, f64::max));
+    println!("  {label:<44} {least:>6.0} / {:>6.0} / {most:>6.0} ms {rate:>6.0} MB/s{share}", median(values));
 }
 
 /// A base backup by the verb, and by `pg_basebackup` itself, turn and turn about.
@@ -298,7 +301,7 @@ fn copies(rounds: usize, megabytes: usize) {
     fill(&primary, megabytes);
     let size: f64 =
         primary.ask("SELECT sum(pg_database_size(oid)) / 1e6 FROM pg_database").parse().expect("a size");
-    println!("\n  a copy of {size:.0} MB (medians of {rounds}; the share is of pg_basebackup's rate)");
+    println!("\n  a copy of {size:.0} MB ({rounds} rounds; the share is of pg_basebackup's rate)");
     let (mut plain, mut step, mut whole) = (vec![], vec![], vec![]);
     // What one leaves to be written back must not be paid by the other, and neither is always the first.
     for turn in 0..rounds * 2 {
@@ -323,26 +326,25 @@ fn copies(rounds: usize, megabytes: usize) {
     rates("pgbaton: until it streams", &whole, size, Some(&plain));
 }
 
-/// A rewind by the verb, and by `pg_rewind` itself, of copies of the same data.
-fn rewinds(rounds: usize, megabytes: usize) {
+/// A rewind by the verb, and by `pg_rewind` itself, of copies of the same data: the primary has gone on by a third of
+/// it, and what the old one loses is one row in `lost`.
+fn rewinds(rounds: usize, megabytes: usize, lost: u32) {
     let first = Cluster::primary_with("n1", "max_wal_size = 8GB\nwal_keep_size = 8GB");
     fill(&first, megabytes);
     let second = Cluster::standby_of("n2", &first);
     assert_eq!(second.ask("SELECT pg_promote()"), "t");
-    // A third of the data is written anew on both sides.
-    for server in [&first, &second] {
+    for (server, every) in [(&first, lost), (&second, 3)] {
         let deadline = pgbaton::host::clock::Deadline::after(Duration::from_secs(600));
-        server
-            .session()
-            .execute("UPDATE public.big SET t = t || 'x' WHERE i % 3 = 0", deadline)
-            .expect("the writes");
+        let update = format!("UPDATE public.big SET t = t || 'x' WHERE i % {every} = 0");
+        server.session().execute(update, deadline).expect("the writes");
         server.session().execute("CHECKPOINT", deadline).expect("a checkpoint");
     }
     first.stop();
     let size: f64 =
         second.ask("SELECT sum(pg_database_size(oid)) / 1e6 FROM pg_database").parse().expect("a size");
     println!(
-        "\n  a rewind of {size:.0} MB, a third of them changed (medians of {rounds}; the share is of pg_rewind's rate)"
+        "\n  a rewind of {size:.0} MB, a third of them changed since, one row in {lost} lost ({rounds} rounds; the share is of \
+         the tool's rate)"
     );
     let (mut plain, mut by_hand, mut step, mut whole) = (vec![], vec![], vec![], vec![]);
     let mut stages: BTreeMap<String, Vec<f64>> = BTreeMap::new();

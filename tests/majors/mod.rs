@@ -94,6 +94,12 @@ macro_rules! suite {
             }
 
             #[test]
+            fn waiting_segments() {
+                on_major($major);
+                rebuild::scenarios::segments_that_wait_for_their_use_are_not_kept();
+            }
+
+            #[test]
             fn rewind_refused() {
                 on_major($major);
                 rebuild::scenarios::a_rewind_that_pg_rewind_refuses_has_written_nothing();

@@ -189,3 +189,36 @@ fn a_node_that_was_promoted_too_late_is_rewound_past_its_own_promotion() {
     );
     follows(&second, &third);
 }
+
+#[test]
+pub(crate) fn segments_that_wait_for_their_use_are_not_kept() {
+    // A checkpoint renames old segments for the log to come.
+    let (first, second) = pair("min_wal_size = 160MB\nwal_keep_size = 48MB");
+    let write = |sql: &str| first.session().execute(sql, long()).unwrap();
+    for _ in 0..6 {
+        write("INSERT INTO public.t VALUES (7)");
+        write("SELECT pg_switch_wal()");
+    }
+    write("CHECKPOINT");
+    let end = first.ask("SELECT pg_current_wal_lsn()");
+    second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
+    promote(&second);
+    write("INSERT INTO public.t VALUES (-1)");
+    write("SELECT pg_switch_wal()");
+    write("INSERT INTO public.t VALUES (-2)");
+    let last = first.ask("SELECT pg_walfile_name(pg_current_wal_lsn())");
+    let later = first.ask(&format!("SELECT count(*) FROM pg_ls_waldir() WHERE name > '{last}'"));
+    assert!(later.parse::<u32>().unwrap() >= 3, "{later} after {last}");
+    first.stop();
+    let document = rebuilt(&first, &second, &[]);
+    assert_eq!(document["decision"], "rewind", "{document:#}");
+    let kept = Path::new(document["kept"].as_str().unwrap()).join("wal");
+    let mut names: Vec<String> = std::fs::read_dir(kept)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names.last(), Some(&last), "{names:?}");
+    assert_eq!(names.len(), 2, "{names:?}");
+    follows(&first, &second);
+}
