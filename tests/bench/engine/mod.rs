@@ -230,6 +230,10 @@ fn punctuality(seconds: u64) {
         }
         row(&format!("each {millis} ms, sent of what is due"), "%", [measured[0].1, measured[1].1]);
     }
+    println!(
+        "  (pgbaton keeps its schedule: after a late advert the next gap is shorter, and both count; keepalived's next\n  \
+         advert is an interval after the late one, so that it sends fewer than are due)"
+    );
 }
 
 /// Both pairs run beside each other, under the same load: how often the Backup thought that the Active had gone.
