@@ -1,7 +1,7 @@
 //! Tells the primary's database how this node is, so that `cluster status` can say so from any node.
 //!
-//! Best effort: a row of `pgbaton.node_status`, which replication carries to every node. It is written when something
-//! changed, and now and then to show that the daemon lives. Nothing waits for this thread.
+//! Best effort: a row of `pgbaton.node_status`, which replication carries to every node, written when something changed.
+//! That the daemon lives is said by its session to the primary, which stays. Nothing waits for this thread.
 
 use crate::host::clock::{self, Deadline};
 use crate::pg::conn::{ConnError, ConnSettings, Session};
@@ -10,7 +10,7 @@ use crate::units::Moment;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-/// How often a row that says nothing new is written again.
+/// How often the session asks something.
 const BEAT: Duration = Duration::from_secs(10);
 const RETRY: Duration = Duration::from_secs(3);
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -28,8 +28,11 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Starts the thread; `servers` are tried in order until one is the primary.
-    pub(super) fn start(servers: Vec<ConnSettings>) -> std::io::Result<Self> {
+    pub(super) fn start(mut servers: Vec<ConnSettings>, node: &str) -> std::io::Result<Self> {
         let (news, told) = channel();
+        for server in &mut servers {
+            server.application_name = status_row::session_name(node);
+        }
         std::thread::Builder::new().name("reporter".to_owned()).spawn(move || report(&told, servers))?;
         Ok(Self { news, last: None })
     }
@@ -43,11 +46,12 @@ impl Reporter {
     }
 }
 
-/// A server, and when it may be asked again.
+/// A server, when it may be asked again, and the session to it while it is the primary.
 struct Place {
     server: ConnSettings,
     from: Moment,
     wait: Duration,
+    session: Option<Session>,
 }
 
 impl Place {
@@ -55,18 +59,34 @@ impl Place {
     ///
     /// One that doesn't answer in time is asked less and less often: each try leaves a thread behind that waits for it.
     fn write(&mut self, status: &NodeStatus) -> bool {
-        if clock::now() < self.from {
-            return false;
-        }
-        let deadline = Deadline::after(PATIENCE);
-        let written = Session::connect(&self.server, deadline)
-            .and_then(|mut session| status_row::write(&mut session, status, deadline));
-        self.wait = match written {
-            Err(ConnError::Timeout(_)) => longer(self.wait),
-            _ => Duration::ZERO,
+        let put = |mut session: Session, deadline| {
+            let primary = status_row::write(&mut session, status, deadline)?;
+            Ok(primary.then_some(session))
         };
-        self.from = clock::now() + self.wait;
-        written.unwrap_or(false)
+        if let Some(session) = self.session.take() {
+            self.session = put(session, Deadline::after(PATIENCE)).unwrap_or_default();
+        }
+        if self.session.is_none() && clock::now() >= self.from {
+            let deadline = Deadline::after(PATIENCE);
+            let written = Session::connect(&self.server, deadline).and_then(|session| put(session, deadline));
+            self.wait = match written {
+                Err(ConnError::Timeout(_)) => longer(self.wait),
+                _ => Duration::ZERO,
+            };
+            self.from = clock::now() + self.wait;
+            self.session = written.unwrap_or_default();
+        }
+        self.session.is_some()
+    }
+
+    /// Returns whether the session is there and its server still a primary; what isn't is let go.
+    fn lives(&mut self) -> bool {
+        let asked = |session: &mut Session| {
+            let rows = session.query("SELECT NOT pg_is_in_recovery()", Deadline::after(PATIENCE))?;
+            Ok::<_, ConnError>(rows.first().is_some_and(|row| row.is_true(0)))
+        };
+        self.session.take_if(|session| !asked(session).unwrap_or(false));
+        self.session.is_some()
     }
 }
 
@@ -75,7 +95,7 @@ fn longer(wait: Duration) -> Duration {
 }
 
 fn report(told: &Receiver<NodeStatus>, servers: Vec<ConnSettings>) {
-    let place = |server| Place { server, from: Moment::BOOT, wait: Duration::ZERO };
+    let place = |server| Place { server, from: Moment::BOOT, wait: Duration::ZERO, session: None };
     let mut places: Vec<Place> = servers.into_iter().map(place).collect();
     let (mut pending, mut written): (Option<NodeStatus>, Option<NodeStatus>) = (None, None);
     loop {
@@ -87,7 +107,14 @@ fn report(told: &Receiver<NodeStatus>, servers: Vec<ConnSettings>) {
                     place.from = Moment::BOOT;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => pending = pending.or_else(|| written.clone()),
+            Err(RecvTimeoutError::Timeout) => {
+                // A session that ended: who is the primary now?
+                let mut lives = false;
+                for place in &mut places {
+                    lives |= place.lives();
+                }
+                pending = pending.or_else(|| written.clone().filter(|_| !lives));
+            }
             Err(RecvTimeoutError::Disconnected) => return,
         }
         while let Ok(newer) = told.try_recv() {

@@ -162,7 +162,7 @@ impl Node {
             told.send(Message::Worker(news));
         })
         .map_err(failed)?;
-        let reporter = Reporter::start(config.report_to.clone()).map_err(failed)?;
+        let reporter = Reporter::start(config.report_to.clone(), &self.name).map_err(failed)?;
         Ok(Some(Database {
             watch,
             jobs,

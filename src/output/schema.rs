@@ -99,8 +99,8 @@ pub const STATUS: Document = Document {
         ("nodes[].daemon.hint", "Text: what a person can do."),
         ("nodes[].daemon.since_seconds", "Number: how long it has been in its VRRP state."),
         (
-            "nodes[].daemon.heard_seconds",
-            "Number: how long it has written nothing into the primary's table; it does every 10 s.",
+            "nodes[].daemon.connected",
+            "Truth value: whether it has its session to the primary; null when that can't be told.",
         ),
         ("nodes[].daemon.held", "List of texts: the virtual IPs on this node, as far as it said."),
         ("nodes[].daemon.term", "Number: the term it knows."),

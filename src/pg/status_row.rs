@@ -25,27 +25,33 @@ pub struct NodeStatus {
 
 const CREATE: &str = "CREATE SCHEMA IF NOT EXISTS pgbaton; \
     CREATE TABLE IF NOT EXISTS pgbaton.node_status (node text PRIMARY KEY, at timestamptz NOT NULL, \
-    vrrp_state text NOT NULL, phase text NOT NULL, reason text, hint text, config text, seen timestamptz)";
+    vrrp_state text NOT NULL, phase text NOT NULL, reason text, hint text, config text)";
 
 /// For a table that an older version has made.
-const WIDEN: &str = "ALTER TABLE pgbaton.node_status ADD COLUMN IF NOT EXISTS config text, \
-    ADD COLUMN IF NOT EXISTS seen timestamptz";
+const WIDEN: &str = "ALTER TABLE pgbaton.node_status ADD COLUMN IF NOT EXISTS config text";
 
 /// Whether the table has the newest column.
-const HAS_SEEN: &str = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('pgbaton.node_status') \
-    AND attname = 'seen' AND NOT attisdropped)";
-
-/// Whether it says which configuration a daemon runs with.
 const HAS_CONFIG: &str = "EXISTS (SELECT FROM pg_attribute WHERE attrelid = to_regclass('pgbaton.node_status') \
     AND attname = 'config' AND NOT attisdropped)";
 
-/// Writes the row; false when this server is not a primary. A row that says nothing new keeps its time, and shows that
-/// its daemon lives.
+/// Returns the `application_name` of the session that a node's daemon keeps open to the primary, as far as the server
+/// keeps such a name: that it is there says that the daemon lives, without a row that is written again and again (which
+/// an idle cluster's archive would have to keep).
+pub fn session_name(node: &str) -> String {
+    format!("{SESSION}{node}")
+}
+
+const SESSION: &str = "pgbaton/daemon ";
+
+/// How long a daemon's session may be idle: it asks something every 10 s.
+const LONGEST_IDLE: &str = "35 s";
+
+/// Writes the row, unless it says nothing new; false when this server is not a primary.
 pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> Result<bool, ConnError> {
     let rows = session.query(
         format!(
             "SELECT pg_catalog.pg_is_in_recovery()::text, pg_catalog.to_regclass('pgbaton.node_status')::text, \
-             {HAS_SEEN}"
+             {HAS_CONFIG}"
         ),
         deadline,
     )?;
@@ -65,12 +71,12 @@ pub fn write(session: &mut Session, status: &NodeStatus, deadline: Deadline) -> 
     let optional = |text: &Option<String>| text.as_deref().map_or_else(|| "NULL".to_owned(), literal);
     session.execute(
         format!(
-            "INSERT INTO pgbaton.node_status AS old (node, at, seen, vrrp_state, phase, reason, hint, config) \
-             VALUES ({}, now(), now(), {}, {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
-             at = CASE WHEN (old.vrrp_state, old.phase, old.reason, old.hint, old.config) IS NOT DISTINCT FROM \
-             (excluded.vrrp_state, excluded.phase, excluded.reason, excluded.hint, excluded.config) \
-             THEN old.at ELSE excluded.at END, seen = excluded.seen, vrrp_state = excluded.vrrp_state, phase = excluded.phase, \
-             reason = excluded.reason, hint = excluded.hint, config = excluded.config",
+            "INSERT INTO pgbaton.node_status AS old (node, at, vrrp_state, phase, reason, hint, config) \
+             VALUES ({}, now(), {}, {}, {}, {}, {}) ON CONFLICT (node) DO UPDATE SET \
+             at = excluded.at, vrrp_state = excluded.vrrp_state, phase = excluded.phase, \
+             reason = excluded.reason, hint = excluded.hint, config = excluded.config \
+             WHERE (old.vrrp_state, old.phase, old.reason, old.hint, old.config) IS DISTINCT FROM \
+             (excluded.vrrp_state, excluded.phase, excluded.reason, excluded.hint, excluded.config)",
             literal(&status.node),
             literal(&status.vrrp_state),
             literal(&status.phase),
@@ -92,8 +98,8 @@ pub struct StoredStatus {
     pub at: f64,
     /// Seconds since then, by the clock of the server that was asked.
     pub age: f64,
-    /// Seconds since the daemon last wrote at all, by that clock; an older version doesn't tell.
-    pub heard: Option<f64>,
+    /// Whether the daemon's session to this server is there; `None`: it isn't the primary.
+    pub connected: Option<bool>,
 }
 
 /// Whether the table is there and may be read: each question only when the one before allows it.
@@ -108,9 +114,14 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Vec<StoredStatu
         return Ok(Vec::new());
     }
     let rows = session.query(
-        "SELECT node, vrrp_state, phase, reason, hint, extract(epoch FROM at), \
-         extract(epoch FROM clock_timestamp() - at), \
-         extract(epoch FROM clock_timestamp() - (to_jsonb(s) ->> 'seen')::timestamptz) FROM pgbaton.node_status s",
+        // Names are shown to everybody, times aren't: a session that is there counts then.
+        format!(
+            "SELECT node, vrrp_state, phase, reason, hint, extract(epoch FROM at), \
+             extract(epoch FROM clock_timestamp() - at), CASE WHEN NOT pg_is_in_recovery() THEN \
+             EXISTS (SELECT FROM pg_stat_activity WHERE application_name = left('{SESSION}' || node, 63) \
+             AND (state_change IS NULL OR state_change > clock_timestamp() - interval '{LONGEST_IDLE}')) END \
+             FROM pgbaton.node_status"
+        ),
         deadline,
     )?;
     let text = |row: &Row, column| row.get(column).map(str::to_owned);
@@ -127,7 +138,7 @@ pub fn read(session: &mut Session, deadline: Deadline) -> Result<Vec<StoredStatu
             },
             at: number(row, 5)?,
             age: number(row, 6)?,
-            heard: number(row, 7),
+            connected: row.get(7).map(|_| row.is_true(7)),
         })
     };
     Ok(rows.iter().filter_map(stored).collect())

@@ -95,9 +95,15 @@ pub fn target(
         (role, state, timeline, end)
     };
     let history = seen.data.history(timeline)?;
+    let lacks = source.oldest_segment.is_some_and(|oldest| oldest > segment(end, source.segment_size));
+    let readable = if seen.running || !lacks {
+        end
+    } else {
+        readable(&pg_wal, tools, source, (timeline, end), deadline)?
+    };
     let shared = match source.history.fork_of(timeline) {
-        Some(fork) => Some(end.min(fork)),
-        None if timeline == source.timeline => Some(end.min(source.end)),
+        Some(fork) => Some(readable.min(fork)),
+        None if timeline == source.timeline => Some(readable.min(source.end)),
         None => None,
     };
     let log = match shared {
@@ -108,12 +114,6 @@ pub fn target(
         None => LogComparison::Unknown,
     };
     let oldest_segment = segments(&pg_wal, control.wal_segment_size).map(|(_, number)| number).min();
-    let lacks = source.oldest_segment.is_some_and(|oldest| oldest > segment(end, source.segment_size));
-    let readable = if seen.running || !lacks {
-        end
-    } else {
-        readable(&pg_wal, tools, source, (timeline, end), deadline)?
-    };
     Ok(Target::Data(Box::new(Data {
         role,
         state,

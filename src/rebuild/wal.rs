@@ -156,18 +156,17 @@ pub fn checkpoint(line: &str) -> Option<Checkpoint> {
 }
 
 /// Returns the segments from which to read up to `until`, so that the log is read back to where it is whole and no more
-/// than twice: 1, 2, 4, ... segments. The last one may be absent: a server that left a timeline in the middle of a
-/// segment has it under the name of the next timeline.
+/// than twice: 1, 2, 4, ... segments. It begins with the newest one that is here: a server that left a timeline in the
+/// middle of a segment has that one under the name of the next timeline, and the log may end before `until`.
 pub fn windows(here: &[(Timeline, u64)], timeline: Timeline, until: Lsn, size: u64) -> Vec<u64> {
     let has = |number: u64| here.contains(&(timeline, number));
-    let mut last = until.0.saturating_sub(1).checked_div(size).unwrap_or(0);
-    if !has(last) {
-        last = last.saturating_sub(1);
-    }
+    let end = until.0.saturating_sub(1).checked_div(size).unwrap_or(0);
+    let numbers = here.iter().filter(|(other, number)| *other == timeline && *number <= end);
+    let Some(last) = numbers.map(|(_, number)| *number).max() else { return Vec::new() };
     let mut first = last;
     let mut found = Vec::new();
     let mut length = 1_u64;
-    while has(first) {
+    loop {
         let wanted = last.saturating_sub(length.saturating_sub(1));
         while first > wanted && has(first.saturating_sub(1)) {
             first = first.saturating_sub(1);
@@ -176,11 +175,10 @@ pub fn windows(here: &[(Timeline, u64)], timeline: Timeline, until: Lsn, size: u
             found.push(first);
         }
         if first > wanted || first == 0 {
-            break;
+            return found;
         }
         length = length.saturating_mul(2);
     }
-    found
 }
 
 #[cfg(test)]
@@ -268,7 +266,8 @@ mod tests {
         assert_eq!(windows(&here, Timeline::FIRST, Lsn(9 * SIZE), SIZE), [8, 7, 5, 4]);
         assert_eq!(windows(&here, Timeline::FIRST, Lsn(3 * SIZE), SIZE), [2, 1]);
         assert_eq!(windows(&here, Timeline::FIRST, Lsn(4 * SIZE), SIZE), [2, 1], "the last one is absent");
-        assert_eq!(windows(&here, Timeline::FIRST, Lsn(12 * SIZE), SIZE), [0_u64; 0]);
+        assert_eq!(windows(&here, Timeline::FIRST, Lsn(12 * SIZE), SIZE), [9, 8, 6, 4], "it ends before");
+        assert_eq!(windows(&here, Timeline::FIRST, Lsn(SIZE), SIZE), [0_u64; 0]);
         assert_eq!(windows(&here, Timeline::new(2).unwrap(), until, SIZE), [0_u64; 0]);
     }
 

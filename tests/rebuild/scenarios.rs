@@ -36,23 +36,25 @@ pub(crate) fn a_standby_that_is_stuck_on_an_old_timeline_is_rewound() {
     follows(&first, &second);
 }
 
+/// Writes a row into each of so many segments, and leaves them.
+fn leave_segments(server: &Cluster, count: u32) {
+    for _ in 0..count {
+        server.session().execute("INSERT INTO public.t VALUES (7)", long()).unwrap();
+        server.session().execute("SELECT pg_switch_wal()", long()).unwrap();
+    }
+}
+
 /// A crashed standby that has received more than its pages hold, while the primary has thrown all that away.
 fn received_ahead_of_its_pages(more_on_the_primary: bool) -> (Cluster, Cluster) {
     let (first, second) = pair("wal_keep_size = 0\nmin_wal_size = 32MB");
     second.session().execute("CHECKPOINT", long()).unwrap();
     let write = |sql: &str| first.session().execute(sql, long()).unwrap();
-    let switch = || {
-        for _ in 0..3 {
-            write("INSERT INTO public.t VALUES (7)");
-            write("SELECT pg_switch_wal()");
-        }
-    };
-    switch();
+    leave_segments(&first, 3);
     let end = first.ask("SELECT pg_current_wal_lsn()");
     second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
     second.kill();
     if more_on_the_primary {
-        switch();
+        leave_segments(&first, 3);
     }
     write("CHECKPOINT");
     (first, second)
@@ -95,10 +97,7 @@ fn crashed_far_from_its_checkpoint(kept_by_the_other: &str) -> (Cluster, Cluster
     second.ask("SELECT pg_reload_conf()");
     second.wait_until(&format!("SELECT current_setting('wal_keep_size') = '{kept_by_the_other}'"));
     write("CHECKPOINT");
-    for _ in 0..3 {
-        write("INSERT INTO public.t VALUES (7)");
-        write("SELECT pg_switch_wal()");
-    }
+    leave_segments(&first, 3);
     write("INSERT INTO public.t VALUES (8)");
     let end = first.ask("SELECT pg_current_wal_lsn()");
     second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));
@@ -195,10 +194,7 @@ pub(crate) fn segments_that_wait_for_their_use_are_not_kept() {
     // A checkpoint renames old segments for the log to come.
     let (first, second) = pair("min_wal_size = 160MB\nwal_keep_size = 48MB");
     let write = |sql: &str| first.session().execute(sql, long()).unwrap();
-    for _ in 0..6 {
-        write("INSERT INTO public.t VALUES (7)");
-        write("SELECT pg_switch_wal()");
-    }
+    leave_segments(&first, 6);
     write("CHECKPOINT");
     let end = first.ask("SELECT pg_current_wal_lsn()");
     second.wait_until(&format!("SELECT pg_last_wal_replay_lsn() >= '{end}'"));

@@ -201,13 +201,8 @@ fn daemon(settings: &Settings, seen: &Seen, position: usize) -> DaemonView {
     {
         return DaemonView::NotRunning { detail: why.clone() };
     }
-    let rows = || {
-        let all = seen.nodes.iter().flatten().flatten().flat_map(|asked| &asked.extras.statuses);
-        all.filter(|row| row.status.node == node.name)
-    };
-    let newest = rows().max_by(|a, b| a.at.total_cmp(&b.at));
-    // A standby that is behind has an older row.
-    let heard = rows().filter_map(|row| row.heard).min_by(f64::total_cmp);
+    let rows = seen.nodes.iter().flatten().flatten().flat_map(|asked| &asked.extras.statuses);
+    let newest = rows.filter(|row| row.status.node == node.name).max_by(|a, b| a.at.total_cmp(&b.at));
     newest.map_or(DaemonView::Unknown, |row| {
         let status = &row.status;
         DaemonView::Told(Told {
@@ -218,7 +213,7 @@ fn daemon(settings: &Settings, seen: &Seen, position: usize) -> DaemonView {
             reason: status.reason.clone(),
             hint: status.hint.clone(),
             since_seconds: seconds(row.age),
-            heard_seconds: heard.and_then(seconds),
+            connected: connected(settings, seen, &node.name),
             held: None,
             term: None,
         })
@@ -226,6 +221,19 @@ fn daemon(settings: &Settings, seen: &Seen, position: usize) -> DaemonView {
 }
 
 /// Reads the answer of a control socket; what is missing or of another type is unknown.
+/// How long the daemons may need to find a new primary, in seconds.
+const FINDING: f64 = 35.0;
+
+/// Returns whether a node's daemon has its session to the primary; `None`: nobody can say, or it is too early.
+fn connected(settings: &Settings, seen: &Seen, node: &str) -> Option<bool> {
+    let answers = settings.nodes.iter().zip(&seen.nodes);
+    let mut answered = answers.filter_map(|(node, answer)| Some((node, answer.as_ref()?.as_ref().ok()?)));
+    let (primary, asked) = answered.find(|(_, asked)| !asked.facts.in_recovery)?;
+    let row = |name: &str| asked.extras.statuses.iter().find(|row| row.status.node == name);
+    let new = row(&primary.name).is_some_and(|own| own.age < FINDING);
+    row(node)?.connected.filter(|connected| *connected || !new)
+}
+
 fn said(answer: &Value, now: Moment) -> Told {
     let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let since = answer.pointer("/vrrp/since_ns").and_then(Value::as_u64).map(Moment::from_nanos);
@@ -241,7 +249,7 @@ fn said(answer: &Value, now: Moment) -> Told {
         reason: text("/reason"),
         hint: text("/hint"),
         since_seconds: since.map(|since| now.since(since).as_secs()),
-        heard_seconds: None,
+        connected: None,
         held,
         term: answer.get("term").and_then(Value::as_u64),
     }
@@ -406,7 +414,7 @@ mod tests {
             hint: None,
             config: None,
         };
-        StoredStatus { status, at, age: 1000.0 - at, heard: None }
+        StoredStatus { status, at, age: 1000.0 - at, connected: None }
     }
 
     fn seen(vip: Option<Result<Asked, ConnError>>) -> Seen {

@@ -116,7 +116,7 @@ impl StatusReport {
         };
         let (role, role_tone) = role(node);
         let vrrp = match told {
-            Some(told) if told.is_silent() => "?",
+            Some(told) if told.connected == Some(false) => "?",
             told => told.and_then(|told| told.vrrp_state.as_deref()).unwrap_or("-"),
         };
         let active = vrrp == "ACTIVE";
@@ -250,7 +250,7 @@ mod tests {
     fn the_state_of_a_daemon_that_fell_silent_is_not_known() {
         let mut view = healthy();
         let mut silent = told("BACKUP", "standby");
-        silent.heard_seconds = Some(90);
+        silent.connected = Some(false);
         view.nodes[1].daemon = DaemonView::Told(silent);
         let text = shown(view);
         let row = text.lines().find(|line| line.starts_with("node2")).unwrap();

@@ -277,22 +277,12 @@ pub struct Told {
     pub hint: Option<String>,
     /// How long it has been in its VRRP state.
     pub since_seconds: Option<u64>,
-    /// How long it has written nothing into the primary's table; `None`: it isn't known.
-    pub heard_seconds: Option<u64>,
+    /// Whether it has its session to the primary; `None`: it isn't known.
+    pub connected: Option<bool>,
     /// The virtual IPs that it holds; `None` when it didn't say.
     pub held: Option<Vec<String>>,
     /// The term it knows.
     pub term: Option<u64>,
-}
-
-impl Told {
-    /// How long a daemon may write nothing, in seconds: it does so every 10 s.
-    const LONGEST_SILENCE: u64 = 35;
-
-    /// Returns whether it has been silent for so long that nobody knows how it is now.
-    pub fn is_silent(&self) -> bool {
-        self.heard_seconds.is_some_and(|seconds| seconds > Self::LONGEST_SILENCE)
-    }
 }
 
 /// How a daemon's words reached us.
@@ -331,7 +321,7 @@ pub(crate) mod tests {
             reason: None,
             hint: None,
             since_seconds: Some(7260),
-            heard_seconds: Some(12),
+            connected: Some(true),
             held: None,
             term: Some(2),
         }

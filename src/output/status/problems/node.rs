@@ -1,6 +1,5 @@
 //! What is wrong with a single node: unreachable, held, diverged, behind, or badly set up.
 
-use super::super::render::ago;
 use super::super::view::{DaemonView, NodeView, Reach, Sender, ServerRole, ServerView, Source, Told};
 use super::{Finder, Severity, bytes, held};
 
@@ -138,12 +137,8 @@ impl Finder<'_> {
     fn unheard(&mut self, node: &NodeView, told: &Told, stale: bool) {
         let reachable =
             self.view.primary().is_some() && matches!(node.reach, Reach::Answered | Reach::Refused);
-        let silent = told.heard_seconds.filter(|_| told.is_silent() && reachable);
-        if let Some(seconds) = silent {
-            let message = format!(
-                "its daemon has told nothing for {}: it doesn't run, or can't write to the primary",
-                ago(seconds)
-            );
+        if told.connected == Some(false) && reachable {
+            let message = "its daemon has no session to the primary: it doesn't run, or can't reach it";
             let hint = format!("on {}: systemctl status pgbaton; pgbaton vrrp status", node.name);
             self.add(Severity::Warning, "daemon-silent", Some(node), message, hint);
             return;

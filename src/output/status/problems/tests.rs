@@ -346,9 +346,9 @@ fn a_vip_that_two_daemons_hold_is_critical() {
 
 #[test]
 fn a_daemon_that_tells_nothing_is_not_taken_for_healthy() {
-    let heard = |seconds, reach| {
+    let with = |connected, reach| {
         move |view: &mut ClusterView| {
-            let told = Told { heard_seconds: seconds, ..told("BACKUP", "standby") };
+            let told = Told { connected, ..told("BACKUP", "standby") };
             view.nodes[1].daemon = DaemonView::Told(told);
             if reach != Reach::Answered {
                 gone(view, 1, reach);
@@ -359,18 +359,18 @@ fn a_daemon_that_tells_nothing_is_not_taken_for_healthy() {
         "daemon-silent",
         Some("node2"),
         Warning,
-        "its daemon has told nothing for 3min: it doesn't run, or can't write to the primary",
+        "its daemon has no session to the primary: it doesn't run, or can't reach it",
     );
-    found(heard(Some(180), Reach::Answered), &[silent]);
-    found(heard(Some(30), Reach::Answered), &[]);
-    found(heard(None, Reach::Answered), &[]);
+    found(with(Some(false), Reach::Answered), &[silent]);
+    found(with(Some(true), Reach::Answered), &[]);
+    found(with(None, Reach::Answered), &[]);
     assert_eq!(
-        hint(heard(Some(180), Reach::Answered)),
+        hint(with(Some(false), Reach::Answered)),
         "on node2: systemctl status pgbaton; pgbaton vrrp status"
     );
-    // Who can't be reached can't write either; and without a primary nobody can.
+    // Who can't be reached has no session either; and without a primary nobody has one.
     let off = ("no-answer", Some("node2"), Warning, "no answer in time: host off, cut off, or server frozen");
-    found(heard(Some(180), Reach::Timeout), &[off]);
+    found(with(Some(false), Reach::Timeout), &[off]);
     found(
         |view| view.nodes[1].daemon = DaemonView::Unknown,
         &[(
