@@ -126,13 +126,11 @@ fn list_transactions(
         command.arg("-p").arg(pg_wal).args(["-r", "Transaction", "-t", &timeline.to_string()]);
         command.args(["-s", &from.to_string()]);
         let KeptReport { transactions, exact, .. } = &mut *report;
-        let known: BTreeSet<String> =
-            transactions.iter().filter_map(|one| Some(one.get("lsn")?.as_str()?.to_owned())).collect();
+        let known: BTreeSet<String> = transactions.iter().map(Value::to_string).collect();
         tools.run(command, deadline, &mut |line, _| {
-            let Some(commit) = wal::commit(line).filter(|commit| !known.contains(&commit.lsn)) else {
-                return;
-            };
+            let Some(commit) = wal::commit(line) else { return };
             match serde_json::to_value(&commit) {
+                Ok(value) if known.contains(&value.to_string()) => {}
                 Ok(value) if transactions.len() < MOST_TRANSACTIONS => transactions.push(value),
                 _ => *exact = false,
             }
